@@ -1,0 +1,20 @@
+//! What is answered: wire to domain and back, rejection to status.
+
+mod billing_accounts;
+mod console_accounts;
+mod convert;
+mod registrations;
+
+use tallystick_proto::account::v1::billing_account_service_server::BillingAccountServiceServer;
+use tallystick_proto::account::v1::console_account_service_server::ConsoleAccountServiceServer;
+use tallystick_proto::account::v1::registration_service_server::RegistrationServiceServer;
+use tonic::service::Routes;
+
+use crate::app::App;
+
+/// Every service of this deployable.
+pub fn routes(app: App) -> Routes {
+    Routes::new(ConsoleAccountServiceServer::new(console_accounts::Room { app: app.clone() }))
+        .add_service(BillingAccountServiceServer::new(billing_accounts::Room { app: app.clone() }))
+        .add_service(RegistrationServiceServer::new(registrations::Room { app }))
+}

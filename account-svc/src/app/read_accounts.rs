@@ -1,0 +1,51 @@
+//! Reads, which need no journey each.
+
+use chassis::id::{BillingAccountId, ConsoleAccountId, RegistrationId};
+use sqlx::Result;
+
+use super::App;
+use crate::domain::billing_account::BillingAccount;
+use crate::domain::console_account::ConsoleAccount;
+use crate::domain::registration::Registration;
+use crate::store;
+
+/// One console account.
+pub async fn console_account(app: &App, id: ConsoleAccountId) -> Result<Option<ConsoleAccount>> {
+    store::console_accounts::get(&mut *app.pool.acquire().await?, id).await
+}
+
+/// Console accounts, in order of creation.
+pub async fn console_accounts(
+    app: &App,
+    after: Option<ConsoleAccountId>,
+    limit: i64,
+) -> Result<Vec<ConsoleAccount>> {
+    store::console_accounts::list(&mut *app.pool.acquire().await?, after, limit).await
+}
+
+/// One billing account.
+pub async fn billing_account(app: &App, id: BillingAccountId) -> Result<Option<BillingAccount>> {
+    store::billing_accounts::get(&mut *app.pool.acquire().await?, id).await
+}
+
+/// Billing accounts, in order of creation.
+pub async fn billing_accounts(
+    app: &App,
+    after: Option<BillingAccountId>,
+    limit: i64,
+) -> Result<Vec<BillingAccount>> {
+    store::billing_accounts::list(&mut *app.pool.acquire().await?, after, limit).await
+}
+
+/// One registration.
+pub async fn registration(app: &App, id: RegistrationId) -> Result<Option<Registration>> {
+    store::registrations::get(&mut *app.pool.acquire().await?, id).await
+}
+
+/// Registrations with missing steps that have been left alone for a while, oldest first.
+pub async fn interrupted_registrations(app: &App, limit: i64) -> Result<Vec<RegistrationId>> {
+    /// A registration that is younger is probably being worked on by its own call.
+    const LEFT_ALONE: time::Duration = time::Duration::seconds(5);
+    let before = app.clock.now() - LEFT_ALONE;
+    store::registrations::list_running(&mut *app.pool.acquire().await?, before, limit).await
+}

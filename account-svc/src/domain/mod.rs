@@ -1,0 +1,7 @@
+//! What is decided, without IO.
+
+pub mod billing_account;
+pub mod console_account;
+pub mod email;
+pub mod registration;
+pub mod username;

@@ -1,0 +1,40 @@
+//! WHO: console accounts (identity: e-mail), billing accounts (identity: user name), and the registrations that make them.
+//! In reading order: what is decided, what is kept, who is asked, how a journey goes, what repeats, what is answered.
+
+mod api;
+pub mod app;
+pub mod domain;
+mod peers;
+mod store;
+mod worker;
+
+use anyhow::Context as _;
+use chassis::clock::Clock;
+use chassis::config::Config;
+use chassis::db::Schema;
+use chassis::server::{Frame, Service};
+use sqlx::migrate::Migrator;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// The migrations of schema `account`.
+pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// This service.
+pub const SERVICE: Service = Service { name: "account-svc", schema: Schema("account"), migrator: &MIGRATOR };
+
+/// Serves until `draining` is cancelled, and then until it has drained.
+pub async fn serve(
+    config: Config,
+    clock: Clock,
+    listener: TcpListener,
+    draining: CancellationToken,
+) -> anyhow::Result<()> {
+    let frame = Frame::open(SERVICE, &config, clock, draining).await?;
+    let workspace = config.peers.workspace.as_deref().context("WORKSPACE_ADDR is not set")?;
+    let workspace = chassis::peer::channel(workspace, "workspace-svc", config.signer.clone())?;
+    let app = app::App::new(&frame, peers::workspaces::Workspaces::new(workspace));
+    worker::resume_registrations::start(&frame, app.clone());
+    let routes = api::routes(app);
+    frame.serve(&config, listener, routes).await
+}

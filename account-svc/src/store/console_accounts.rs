@@ -1,0 +1,78 @@
+//! `account.console_accounts`
+
+use chassis::failure::Corrupt;
+use chassis::id::ConsoleAccountId;
+use chassis::site::Site;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::console_account::ConsoleAccount;
+
+struct Row {
+    console_account_id: Uuid,
+    site: String,
+    email: String,
+    created_at: OffsetDateTime,
+}
+
+impl TryFrom<Row> for ConsoleAccount {
+    type Error = Corrupt;
+
+    fn try_from(row: Row) -> Result<Self, Corrupt> {
+        let corrupt = |problem: String| Corrupt::new("console_accounts", row.console_account_id, problem);
+        Ok(Self {
+            console_account_id: ConsoleAccountId::from_uuid(row.console_account_id),
+            site: Site::from_word(&row.site).map_err(|error| corrupt(error.to_string()))?,
+            email: row.email.parse().map_err(|_| corrupt("email".to_owned()))?,
+            created_at: row.created_at,
+        })
+    }
+}
+
+/// False when another account of the site has the address.
+pub async fn insert(connection: &mut PgConnection, account: &ConsoleAccount) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "insert into account.console_accounts (console_account_id, site, email, email_key, created_at) \
+         values ($1, $2, $3, $4, $5) on conflict on constraint console_accounts_email_key do nothing",
+        account.console_account_id.uuid(),
+        account.site.word(),
+        account.email.to_string(),
+        account.email.key(),
+        account.created_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub async fn get(
+    connection: &mut PgConnection,
+    id: ConsoleAccountId,
+) -> sqlx::Result<Option<ConsoleAccount>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select console_account_id, site, email, created_at from account.console_accounts where console_account_id = $1",
+        id.uuid(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(ConsoleAccount::try_from).transpose()?)
+}
+
+pub async fn list(
+    connection: &mut PgConnection,
+    after: Option<ConsoleAccountId>,
+    limit: i64,
+) -> sqlx::Result<Vec<ConsoleAccount>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select console_account_id, site, email, created_at from account.console_accounts \
+         where $1::uuid is null or console_account_id > $1 order by console_account_id limit $2",
+        after.map(ConsoleAccountId::uuid),
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(|row| Ok(ConsoleAccount::try_from(row)?)).collect()
+}

@@ -1,0 +1,207 @@
+//! `account.registrations`
+
+use chassis::failure::Corrupt;
+use chassis::id::{BillingAccountId, ConsoleAccountId, RegistrationId, WorkspaceId};
+use chassis::site::Site;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::registration::{Registration, State};
+use crate::domain::username::Username;
+
+struct Row {
+    registration_id: Uuid,
+    site: String,
+    username: String,
+    currency: String,
+    workspace_name: String,
+    state: String,
+    console_account_id: Uuid,
+    billing_account_id: Option<Uuid>,
+    workspace_id: Option<Uuid>,
+    created_at: OffsetDateTime,
+    completed_at: Option<OffsetDateTime>,
+}
+
+impl TryFrom<Row> for Registration {
+    type Error = Corrupt;
+
+    fn try_from(row: Row) -> Result<Self, Corrupt> {
+        let corrupt = |problem: &str| Corrupt::new("registrations", row.registration_id, problem);
+        Ok(Self {
+            registration_id: RegistrationId::from_uuid(row.registration_id),
+            site: Site::from_word(&row.site).map_err(|_| corrupt("site"))?,
+            username: row.username.parse().map_err(|_| corrupt("username"))?,
+            currency: row.currency.parse().map_err(|_| corrupt("currency"))?,
+            state: State::from_word(&row.state).ok_or_else(|| corrupt("state"))?,
+            workspace_name: row.workspace_name,
+            console_account_id: ConsoleAccountId::from_uuid(row.console_account_id),
+            billing_account_id: row.billing_account_id.map(BillingAccountId::from_uuid),
+            workspace_id: row.workspace_id.map(WorkspaceId::from_uuid),
+            created_at: row.created_at,
+            completed_at: row.completed_at,
+        })
+    }
+}
+
+/// Who asked for a registration, by which request.
+pub struct Request {
+    /// The caller's label.
+    pub caller: String,
+    /// Its request id.
+    pub request_id: Uuid,
+    /// Of what it asked.
+    pub hash: [u8; 32],
+}
+
+pub async fn insert(
+    connection: &mut PgConnection,
+    registration: &Registration,
+    request: &Request,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into account.registrations (registration_id, caller, request_id, request_hash, site, username, currency, \
+         workspace_name, state, console_account_id, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        registration.registration_id.uuid(),
+        request.caller,
+        request.request_id,
+        request.hash.as_slice(),
+        registration.site.word(),
+        registration.username.to_string(),
+        registration.currency.code(),
+        registration.workspace_name,
+        registration.state.word(),
+        registration.console_account_id.uuid(),
+        registration.created_at,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// The registration that a request began, and the hash of what it asked.
+pub async fn find_by_request(
+    connection: &mut PgConnection,
+    caller: &str,
+    request_id: Uuid,
+) -> sqlx::Result<Option<(RegistrationId, Vec<u8>)>> {
+    let row = sqlx::query!(
+        "select registration_id, request_hash from account.registrations where caller = $1 and request_id = $2",
+        caller,
+        request_id,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| (RegistrationId::from_uuid(row.registration_id), row.request_hash)))
+}
+
+pub async fn get(connection: &mut PgConnection, id: RegistrationId) -> sqlx::Result<Option<Registration>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select registration_id, site, username, currency, workspace_name, state, console_account_id, billing_account_id, \
+         workspace_id, created_at, completed_at from account.registrations where registration_id = $1",
+        id.uuid(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(Registration::try_from).transpose()?)
+}
+
+pub async fn get_for_update(
+    connection: &mut PgConnection,
+    id: RegistrationId,
+) -> sqlx::Result<Option<Registration>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select registration_id, site, username, currency, workspace_name, state, console_account_id, billing_account_id, \
+         workspace_id, created_at, completed_at from account.registrations where registration_id = $1 for update",
+        id.uuid(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(Registration::try_from).transpose()?)
+}
+
+/// Those with missing steps that began before a moment, oldest first.
+pub async fn list_running(
+    connection: &mut PgConnection,
+    before: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<Vec<RegistrationId>> {
+    let ids = sqlx::query_scalar!(
+        "select registration_id from account.registrations where state = 'RUNNING' and created_at < $1 \
+         order by created_at limit $2",
+        before,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(ids.into_iter().map(RegistrationId::from_uuid).collect())
+}
+
+pub async fn update_username(
+    connection: &mut PgConnection,
+    id: RegistrationId,
+    username: &Username,
+    state: State,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update account.registrations set username = $2, state = $3 where registration_id = $1 and billing_account_id is null",
+        id.uuid(),
+        username.to_string(),
+        state.word(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+pub async fn update_billing_account(
+    connection: &mut PgConnection,
+    id: RegistrationId,
+    billing_account_id: BillingAccountId,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update account.registrations set billing_account_id = $2, state = 'RUNNING' \
+         where registration_id = $1 and billing_account_id is null",
+        id.uuid(),
+        billing_account_id.uuid(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// The workspace of a registration is the same whoever writes it: its request id follows from the registration.
+pub async fn update_workspace(
+    connection: &mut PgConnection,
+    id: RegistrationId,
+    workspace_id: WorkspaceId,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update account.registrations set workspace_id = $2 \
+         where registration_id = $1 and (workspace_id is null or workspace_id = $2)",
+        id.uuid(),
+        workspace_id.uuid(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+pub async fn mark_complete(
+    connection: &mut PgConnection,
+    id: RegistrationId,
+    now: OffsetDateTime,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update account.registrations set state = 'COMPLETE', completed_at = coalesce(completed_at, $2) \
+         where registration_id = $1",
+        id.uuid(),
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,5 @@
+//! Migrations are embedded: a new file is a new build.
+
+fn main() {
+    println!("cargo:rerun-if-changed=migrations");
+}

@@ -1,0 +1,45 @@
+//! A publication of a price book: no gap is judged here, no overlap is let through, and no day that has begun is touched.
+
+use chassis::civil::UsageDate;
+use chassis::failure::Failure;
+use chassis::idempotency::{Idempotent, Outcome};
+
+use super::App;
+use crate::domain::price_book::{BookKey, EntryProblem, PriceBook, PriceEntry, plan_publication};
+use crate::store;
+
+/// Why nothing is published.
+#[derive(Debug)]
+pub enum PublishRejection {
+    /// Entries that cannot be, each by its index.
+    Entries(Vec<EntryProblem>),
+}
+
+/// Publishes, once per request.
+pub async fn publish_price_book(
+    app: &App,
+    request: &Idempotent<PriceBook>,
+    key: BookKey,
+    entries: Vec<PriceEntry>,
+) -> Result<Outcome<PriceBook>, Failure<PublishRejection>> {
+    let now = app.clock.now();
+    let mut tx = app.pool.begin().await?;
+    if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
+        return Ok(Outcome::Replay(answer));
+    }
+    let version = store::price_books::next_version(&mut tx, key, now).await?;
+    let existing = store::price_books::entries(&mut tx, key).await?;
+    let plan = plan_publication(&existing, entries, UsageDate::of(now))
+        .map_err(|problems| Failure::Rejected(PublishRejection::Entries(problems)))?;
+    for entry in &plan.ended {
+        if store::price_books::end_entry(&mut tx, key, entry).await? != 1 {
+            return Err(chassis::bug!("{} was not open", entry.item));
+        }
+    }
+    store::price_books::insert_entries(&mut tx, key, &plan.added, version).await?;
+    let book = store::price_books::get(&mut tx, key).await?;
+    let book = book.ok_or_else(|| Failure::fatal("a book that was just published is not there"))?;
+    request.store(&mut tx, app.schema, &book).await?;
+    tx.commit().await?;
+    Ok(Outcome::Fresh(book))
+}

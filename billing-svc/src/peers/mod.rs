@@ -1,0 +1,4 @@
+//! Other services, in this service's words.
+
+pub mod sealed_days;
+pub mod settlements;

@@ -1,0 +1,192 @@
+//! `billing.price_books` and `billing.price_entries`
+
+use chassis::civil::UsageDate;
+use chassis::failure::Corrupt;
+use chassis::money::Currency;
+use chassis::site::SiteClass;
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+use time::{Date, OffsetDateTime};
+
+use crate::domain::price_book::{BookKey, PriceBook, PriceEntry};
+
+struct Row {
+    currency: String,
+    site_class: String,
+    version: i32,
+    published_at: OffsetDateTime,
+    entry_count: i32,
+}
+
+impl TryFrom<Row> for PriceBook {
+    type Error = Corrupt;
+
+    fn try_from(row: Row) -> Result<Self, Corrupt> {
+        let corrupt = |problem: &str| {
+            Corrupt::new("price_books", format!("{} {}", row.currency, row.site_class), problem)
+        };
+        let key = BookKey {
+            currency: row.currency.parse::<Currency>().map_err(|_| corrupt("currency"))?,
+            site_class: SiteClass::from_word(&row.site_class).map_err(|_| corrupt("site_class"))?,
+        };
+        Ok(Self { key, version: row.version, entry_count: row.entry_count, published_at: row.published_at })
+    }
+}
+
+struct EntryRow {
+    item: String,
+    retention_days: i32,
+    unit_size: Decimal,
+    unit_of: String,
+    unit_price: Decimal,
+    effective_from: Date,
+    effective_until: Option<Date>,
+}
+
+impl TryFrom<EntryRow> for PriceEntry {
+    type Error = Corrupt;
+
+    fn try_from(row: EntryRow) -> Result<Self, Corrupt> {
+        let corrupt = |problem: &str| Corrupt::new("price_entries", &row.item, problem);
+        let from = UsageDate::from_date(row.effective_from).map_err(|_| corrupt("effective_from"))?;
+        let until = row.effective_until.map(UsageDate::from_date).transpose();
+        Ok(Self {
+            effective_until: until.map_err(|_| corrupt("effective_until"))?,
+            item: row.item,
+            retention_days: row.retention_days,
+            unit_size: row.unit_size,
+            unit_of: row.unit_of,
+            unit_price: row.unit_price,
+            effective_from: from,
+        })
+    }
+}
+
+pub async fn get(connection: &mut PgConnection, key: BookKey) -> sqlx::Result<Option<PriceBook>> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select currency, site_class, version, published_at, (select count(*)::integer from billing.price_entries e
+             where e.currency = b.currency and e.site_class = b.site_class) as "entry_count!"
+           from billing.price_books b where currency = $1 and site_class = $2"#,
+        key.currency.code(),
+        key.site_class.word(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(PriceBook::try_from).transpose()?)
+}
+
+pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<PriceBook>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select currency, site_class, version, published_at, (select count(*)::integer from billing.price_entries e
+             where e.currency = b.currency and e.site_class = b.site_class) as "entry_count!"
+           from billing.price_books b order by currency, site_class"#,
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(|row| Ok(PriceBook::try_from(row)?)).collect()
+}
+
+/// Counts a publication; its row lock keeps two publications of a book apart. Answers the new version.
+pub async fn next_version(
+    connection: &mut PgConnection,
+    key: BookKey,
+    now: OffsetDateTime,
+) -> sqlx::Result<i32> {
+    sqlx::query_scalar!(
+        "insert into billing.price_books (currency, site_class, version, published_at) values ($1, $2, 1, $3) \
+         on conflict on constraint price_books_pkey \
+         do update set version = price_books.version + 1, published_at = excluded.published_at returning version",
+        key.currency.code(),
+        key.site_class.word(),
+        now,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Every entry of a book.
+pub async fn entries(connection: &mut PgConnection, key: BookKey) -> sqlx::Result<Vec<PriceEntry>> {
+    let rows = sqlx::query_as!(
+        EntryRow,
+        "select item, retention_days, unit_size, unit_of, unit_price, effective_from, effective_until \
+         from billing.price_entries where currency = $1 and site_class = $2 order by item, retention_days, effective_from",
+        key.currency.code(),
+        key.site_class.word(),
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(|row| Ok(PriceEntry::try_from(row)?)).collect()
+}
+
+/// The entries of a book that hold on a day.
+pub async fn entries_on(
+    connection: &mut PgConnection,
+    key: BookKey,
+    day: UsageDate,
+) -> sqlx::Result<Vec<PriceEntry>> {
+    let rows = sqlx::query_as!(
+        EntryRow,
+        "select item, retention_days, unit_size, unit_of, unit_price, effective_from, effective_until \
+         from billing.price_entries where currency = $1 and site_class = $2 and effective_from <= $3 \
+           and (effective_until is null or effective_until > $3) order by item, retention_days",
+        key.currency.code(),
+        key.site_class.word(),
+        day.date(),
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(|row| Ok(PriceEntry::try_from(row)?)).collect()
+}
+
+pub async fn end_entry(connection: &mut PgConnection, key: BookKey, entry: &PriceEntry) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update billing.price_entries set effective_until = $6 where currency = $1 and site_class = $2 and item = $3 \
+           and retention_days = $4 and effective_from = $5 and effective_until is null",
+        key.currency.code(),
+        key.site_class.word(),
+        entry.item,
+        entry.retention_days,
+        entry.effective_from.date(),
+        entry.effective_until.map(UsageDate::date),
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+// The macro's own syntax for an array with nulls.
+#[allow(clippy::as_conversions)]
+pub async fn insert_entries(
+    connection: &mut PgConnection,
+    key: BookKey,
+    entries: &[PriceEntry],
+    version: i32,
+) -> sqlx::Result<()> {
+    let items: Vec<_> = entries.iter().map(|entry| entry.item.clone()).collect();
+    let retentions: Vec<_> = entries.iter().map(|entry| entry.retention_days).collect();
+    let sizes: Vec<_> = entries.iter().map(|entry| entry.unit_size).collect();
+    let units: Vec<_> = entries.iter().map(|entry| entry.unit_of.clone()).collect();
+    let prices: Vec<_> = entries.iter().map(|entry| entry.unit_price).collect();
+    let starts: Vec<_> = entries.iter().map(|entry| entry.effective_from.date()).collect();
+    let ends: Vec<_> = entries.iter().map(|entry| entry.effective_until.map(UsageDate::date)).collect();
+    sqlx::query!(
+        "insert into billing.price_entries (currency, site_class, version, item, retention_days, unit_size, unit_of, unit_price, \
+         effective_from, effective_until) select $1, $2, $3, e.* from unnest($4::text[], $5::integer[], $6::numeric[], \
+         $7::text[], $8::numeric[], $9::date[], $10::date[]) as e",
+        key.currency.code(),
+        key.site_class.word(),
+        version,
+        &items,
+        &retentions,
+        &sizes,
+        &units,
+        &prices,
+        &starts,
+        &ends as &[Option<Date>],
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}

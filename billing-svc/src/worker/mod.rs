@@ -1,0 +1,4 @@
+//! What repeats.
+
+pub mod relay_events;
+pub mod run_bills;

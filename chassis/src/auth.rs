@@ -1,0 +1,290 @@
+//! Tokens: Ed25519 JWTs of ten minutes, addressed to named services. Who signed one decides what its bearer is; a token says
+//! nothing of its own rights.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::pkcs8::EncodePrivateKey as _;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use serde::{Deserialize, Serialize};
+use tallystick_proto::common::v1::Caller as CallerKind;
+use uuid::Uuid;
+
+/// Who issues every token.
+pub const ISSUER: &str = "tallystick";
+
+/// How long a token lives.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(600);
+
+/// How far two machines' clocks may differ.
+const LEEWAY_SECS: u64 = 5;
+
+/// What a trusted key may sign for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "name")]
+pub enum Holder {
+    /// The service of this name.
+    Service(String),
+    /// An operator; the token's subject says which.
+    Operator,
+}
+
+/// A public key that is trusted. Several of one holder at once is how keys rotate without a failed call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustedKey {
+    /// Names the key in the header of a token.
+    pub kid: String,
+    /// The Ed25519 public key, base64url without padding.
+    pub x: String,
+    /// Whose it is.
+    #[serde(flatten)]
+    pub holder: Holder,
+}
+
+/// Whom a call comes from, as the token proved it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// What it is.
+    pub kind: CallerKind,
+    /// Its name: of the service, or of the operator.
+    pub name: String,
+}
+
+impl Caller {
+    /// For the requests table, the access log and the audit: "SERVICE:billing-svc".
+    pub fn label(&self) -> String {
+        let kind = self.kind.as_str_name();
+        format!("{}:{}", kind.strip_prefix("CALLER_").unwrap_or(kind), self.name)
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    aud: Vec<String>,
+    iat: u64,
+    exp: u64,
+    jti: String,
+}
+
+/// Signs tokens with one key.
+#[derive(Clone)]
+pub struct Signer {
+    kid: String,
+    subject: String,
+    key: Arc<EncodingKey>,
+    public: String,
+}
+
+impl Signer {
+    /// From the 32 secret bytes of an Ed25519 key in base64url.
+    pub fn new(kid: &str, subject: &str, secret: &str) -> anyhow::Result<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(secret.trim()).context("the signing key is not base64url")?;
+        let bytes: [u8; 32] = bytes.as_slice().try_into().context("the signing key is not 32 bytes")?;
+        let key = ed25519_dalek::SigningKey::from_bytes(&bytes);
+        let der = key.to_pkcs8_der().context("encoding the signing key")?;
+        Ok(Self {
+            kid: kid.to_owned(),
+            subject: subject.to_owned(),
+            key: Arc::new(EncodingKey::from_ed_der(der.as_bytes())),
+            public: URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes()),
+        })
+    }
+
+    /// A new secret, in base64url.
+    pub fn generate_secret() -> anyhow::Result<String> {
+        let mut bytes = [0_u8; 32];
+        getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+        Ok(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// The public half, to be trusted by others.
+    pub fn trusted_key(&self, holder: Holder) -> TrustedKey {
+        TrustedKey { kid: self.kid.clone(), x: self.public.clone(), holder }
+    }
+
+    /// A token for these services, of ten minutes from now in real time.
+    pub fn token(&self, audience: &[&str]) -> anyhow::Result<String> {
+        self.token_at(audience, jsonwebtoken_now(), TOKEN_LIFE)
+    }
+
+    /// A token with a beginning and a life of one's own; longer than ten minutes is refused by every service.
+    pub fn token_at(&self, audience: &[&str], issued_at_secs: u64, life: Duration) -> anyhow::Result<String> {
+        let claims = Claims {
+            iss: ISSUER.to_owned(),
+            sub: self.subject.clone(),
+            aud: audience.iter().map(|&name| name.to_owned()).collect(),
+            iat: issued_at_secs,
+            exp: issued_at_secs + life.as_secs(),
+            jti: Uuid::new_v5(&Uuid::NAMESPACE_OID, &random_bytes()?).to_string(),
+        };
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(self.kid.clone());
+        jsonwebtoken::encode(&header, &claims, &self.key).context("signing a token")
+    }
+}
+
+fn random_bytes() -> anyhow::Result<[u8; 16]> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    Ok(bytes)
+}
+
+/// Real time, which tokens live in whatever a test clock says.
+#[allow(clippy::disallowed_methods)]
+fn jsonwebtoken_now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Why a token was not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Distrust {
+    /// Its time has passed.
+    #[error("EXPIRED")]
+    Expired,
+    /// It is for another service.
+    #[error("WRONG_AUDIENCE")]
+    WrongAudience,
+    /// Nobody that is trusted has this key.
+    #[error("UNKNOWN_KEY")]
+    UnknownKey,
+    /// Altered, badly made, not Ed25519, of another issuer, or longer-lived than ten minutes.
+    #[error("NOT_VALID")]
+    NotValid,
+}
+
+/// Checks tokens that are addressed to one service.
+#[derive(Clone)]
+pub struct Verifier {
+    keys: Arc<HashMap<String, (Holder, DecodingKey)>>,
+    validation: Arc<Validation>,
+}
+
+impl Verifier {
+    /// Trusts these keys, for tokens addressed to this service.
+    pub fn new(service: &str, trusted: &[TrustedKey]) -> anyhow::Result<Self> {
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_audience(&[service]);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+        validation.leeway = LEEWAY_SECS;
+        let mut keys = HashMap::new();
+        for key in trusted {
+            let decoding = DecodingKey::from_ed_components(&key.x)
+                .with_context(|| format!("trusted key {}", key.kid))?;
+            anyhow::ensure!(
+                keys.insert(key.kid.clone(), (key.holder.clone(), decoding)).is_none(),
+                "trusted key {} is there twice",
+                key.kid
+            );
+        }
+        Ok(Self { keys: Arc::new(keys), validation: Arc::new(validation) })
+    }
+
+    /// Whom the token proves the call to come from.
+    pub fn verify(&self, token: &str) -> Result<Caller, Distrust> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| Distrust::NotValid)?;
+        let kid = header.kid.ok_or(Distrust::UnknownKey)?;
+        let (holder, key) = self.keys.get(&kid).ok_or(Distrust::UnknownKey)?;
+        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
+            .map_err(|error| match error.kind() {
+                ErrorKind::ExpiredSignature => Distrust::Expired,
+                ErrorKind::InvalidAudience => Distrust::WrongAudience,
+                _ => Distrust::NotValid,
+            })?
+            .claims;
+        let too_long = claims.exp.saturating_sub(claims.iat) > TOKEN_LIFE.as_secs();
+        if too_long || claims.iat > jsonwebtoken_now() + LEEWAY_SECS {
+            return Err(Distrust::NotValid);
+        }
+        match holder {
+            Holder::Service(name) if *name == claims.sub => {
+                Ok(Caller { kind: CallerKind::Service, name: name.clone() })
+            }
+            Holder::Service(_) => Err(Distrust::NotValid),
+            Holder::Operator => Ok(Caller { kind: CallerKind::Operator, name: claims.sub }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(kid: &str, subject: &str, holder: Holder) -> (Signer, TrustedKey) {
+        let signer = Signer::new(kid, subject, &Signer::generate_secret().unwrap()).unwrap();
+        let key = signer.trusted_key(holder);
+        (signer, key)
+    }
+
+    #[test]
+    fn a_token_proves_who_signed_it() {
+        let (signer, key) = pair("k1", "billing-svc", Holder::Service("billing-svc".into()));
+        let verifier = Verifier::new("settlement-svc", &[key]).unwrap();
+        let caller = verifier.verify(&signer.token(&["settlement-svc"]).unwrap()).unwrap();
+        assert_eq!(caller.label(), "SERVICE:billing-svc");
+    }
+
+    #[test]
+    fn a_token_for_another_service_is_refused() {
+        let (signer, key) = pair("k1", "ann", Holder::Operator);
+        let verifier = Verifier::new("settlement-svc", &[key]).unwrap();
+        assert_eq!(verifier.verify(&signer.token(&["billing-svc"]).unwrap()), Err(Distrust::WrongAudience));
+    }
+
+    #[test]
+    fn expired_long_lived_and_early_tokens_are_refused() {
+        let (signer, key) = pair("k1", "ann", Holder::Operator);
+        let verifier = Verifier::new("a", &[key]).unwrap();
+        let now = jsonwebtoken_now();
+        let at = |issued, life| {
+            verifier.verify(&signer.token_at(&["a"], issued, Duration::from_secs(life)).unwrap())
+        };
+        assert_eq!(at(now - 700, 600), Err(Distrust::Expired));
+        assert_eq!(at(now, 3_600), Err(Distrust::NotValid));
+        assert_eq!(at(now + 300, 600), Err(Distrust::NotValid));
+        assert!(at(now, 600).is_ok());
+    }
+
+    #[test]
+    fn a_service_cannot_speak_for_another() {
+        let (signer, key) = pair("k1", "account-svc", Holder::Service("billing-svc".into()));
+        let verifier = Verifier::new("a", &[key]).unwrap();
+        assert_eq!(verifier.verify(&signer.token(&["a"]).unwrap()), Err(Distrust::NotValid));
+    }
+
+    #[test]
+    fn unknown_keys_altered_tokens_and_no_algorithm_are_refused() {
+        let (signer, key) = pair("k1", "ann", Holder::Operator);
+        let (stranger, _) = pair("k2", "ann", Holder::Operator);
+        let (impostor, _) = pair("k1", "ann", Holder::Operator);
+        let verifier = Verifier::new("a", &[key]).unwrap();
+        let token = signer.token(&["a"]).unwrap();
+        assert_eq!(verifier.verify(&stranger.token(&["a"]).unwrap()), Err(Distrust::UnknownKey));
+        assert_eq!(verifier.verify(&impostor.token(&["a"]).unwrap()), Err(Distrust::NotValid));
+        let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","kid":"k1"}"#);
+        let claims = token.split('.').nth(1).unwrap();
+        assert_eq!(verifier.verify(&format!("{none}.{claims}.")), Err(Distrust::NotValid));
+        let mut altered = token.clone();
+        altered.replace_range(
+            token.len() - 4..token.len() - 3,
+            if token.as_bytes()[token.len() - 4] == b'A' { "B" } else { "A" },
+        );
+        assert_eq!(verifier.verify(&altered), Err(Distrust::NotValid));
+        assert_eq!(verifier.verify("garbage"), Err(Distrust::NotValid));
+    }
+
+    #[test]
+    fn two_keys_of_one_holder_are_trusted_at_once() {
+        let (old, old_key) = pair("old", "ann", Holder::Operator);
+        let (new, new_key) = pair("new", "ann", Holder::Operator);
+        let verifier = Verifier::new("a", &[old_key, new_key]).unwrap();
+        assert!(verifier.verify(&old.token(&["a"]).unwrap()).is_ok());
+        assert!(verifier.verify(&new.token(&["a"]).unwrap()).is_ok());
+    }
+}

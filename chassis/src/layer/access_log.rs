@@ -1,0 +1,48 @@
+//! One line and two metrics per call: method, code, duration, caller; never a body, a name or an address.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tonic::Code;
+
+use super::{Answer, Layer, Next, Request, Response, is_infrastructure};
+use crate::auth::Caller;
+
+/// Writes the line and counts.
+pub struct AccessLog {
+    /// Which service answers.
+    pub service: &'static str,
+}
+
+impl Layer for AccessLog {
+    fn name(&self) -> &'static str {
+        "access_log"
+    }
+
+    fn call(self: Arc<Self>, request: Request, next: Next) -> Answer {
+        if is_infrastructure(request.uri().path()) {
+            return next.run(request);
+        }
+        let method = request.uri().path().to_owned();
+        let start = Instant::now();
+        Box::pin(async move {
+            let response = next.run(request).await;
+            let duration = start.elapsed();
+            let code = code_of(&response);
+            let caller = response.extensions().get::<Caller>().map(Caller::label).unwrap_or_default();
+            let request_id = super::request_id::current();
+            let duration_ms = duration.as_millis();
+            let service = self.service;
+            tracing::info!(service, method, ?code, duration_ms, caller, request_id, "call");
+            let labels = [("service", service.to_owned()), ("method", method), ("code", format!("{code:?}"))];
+            metrics::counter!("rpc_calls_total", &labels).increment(1);
+            metrics::histogram!("rpc_duration_seconds", &labels).record(duration);
+            response
+        })
+    }
+}
+
+/// A failed unary call says so in its headers; a stream that fails later does so in trailers, which are not waited for.
+fn code_of(response: &Response) -> Code {
+    response.headers().get("grpc-status").map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
+}

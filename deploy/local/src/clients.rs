@@ -1,0 +1,98 @@
+//! gRPC clients of all four services.
+
+use std::net::SocketAddr;
+
+use chassis::auth::Signer;
+use chassis::peer::{MESSAGE_BYTES_MAX, PeerChannel, channel};
+use chassis::wire;
+use tallystick_proto::account::v1::billing_account_service_client::BillingAccountServiceClient;
+use tallystick_proto::account::v1::console_account_service_client::ConsoleAccountServiceClient;
+use tallystick_proto::account::v1::registration_service_client::RegistrationServiceClient;
+use tallystick_proto::billing::v1::bill_run_service_client::BillRunServiceClient;
+use tallystick_proto::billing::v1::bill_service_client::BillServiceClient;
+use tallystick_proto::billing::v1::price_book_service_client::PriceBookServiceClient;
+use tallystick_proto::ops::v1::clock_service_client::ClockServiceClient;
+use tallystick_proto::ops::v1::{ClockServiceAdvanceRequest, ClockServiceGetRequest};
+use tallystick_proto::settlement::v1::settlement_service_client::SettlementServiceClient;
+use tallystick_proto::settlement::v1::wallet_service_client::WalletServiceClient;
+use tallystick_proto::workspace::v1::binding_service_client::BindingServiceClient;
+use tallystick_proto::workspace::v1::usage_service_client::UsageServiceClient;
+use tallystick_proto::workspace::v1::workspace_service_client::WorkspaceServiceClient;
+use time::OffsetDateTime;
+
+/// One client of each service of the contract.
+#[derive(Clone)]
+pub struct Clients {
+    /// account-svc
+    pub console_accounts: ConsoleAccountServiceClient<PeerChannel>,
+    /// account-svc
+    pub billing_accounts: BillingAccountServiceClient<PeerChannel>,
+    /// account-svc
+    pub registrations: RegistrationServiceClient<PeerChannel>,
+    /// workspace-svc
+    pub workspaces: WorkspaceServiceClient<PeerChannel>,
+    /// workspace-svc
+    pub bindings: BindingServiceClient<PeerChannel>,
+    /// workspace-svc
+    pub usage: UsageServiceClient<PeerChannel>,
+    /// billing-svc
+    pub price_books: PriceBookServiceClient<PeerChannel>,
+    /// billing-svc
+    pub bill_runs: BillRunServiceClient<PeerChannel>,
+    /// billing-svc
+    pub bills: BillServiceClient<PeerChannel>,
+    /// settlement-svc
+    pub wallets: WalletServiceClient<PeerChannel>,
+    /// settlement-svc
+    pub settlements: SettlementServiceClient<PeerChannel>,
+    /// Every deployable has a clock.
+    pub clocks: Vec<ClockServiceClient<PeerChannel>>,
+}
+
+impl Clients {
+    /// Connects lazily, with tokens of this signer.
+    pub fn connect(addresses: &[SocketAddr; 4], signer: &Signer) -> anyhow::Result<Self> {
+        let [account, workspace, billing, settlement] = addresses;
+        let to = |address: &SocketAddr, name| channel(&format!("http://{address}"), name, signer.clone());
+        let account = to(account, "account-svc")?;
+        let workspace = to(workspace, "workspace-svc")?;
+        let billing = to(billing, "billing-svc")?;
+        let settlement = to(settlement, "settlement-svc")?;
+        let all = [&account, &workspace, &billing, &settlement];
+        let clocks = all.into_iter().cloned().map(ClockServiceClient::new).collect();
+        Ok(Self {
+            console_accounts: ConsoleAccountServiceClient::new(account.clone()),
+            billing_accounts: BillingAccountServiceClient::new(account.clone()),
+            registrations: RegistrationServiceClient::new(account),
+            workspaces: WorkspaceServiceClient::new(workspace.clone()),
+            bindings: BindingServiceClient::new(workspace.clone()),
+            usage: UsageServiceClient::new(workspace).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            price_books: PriceBookServiceClient::new(billing.clone()),
+            bill_runs: BillRunServiceClient::new(billing.clone()),
+            bills: BillServiceClient::new(billing),
+            wallets: WalletServiceClient::new(settlement.clone()),
+            settlements: SettlementServiceClient::new(settlement),
+            clocks,
+        })
+    }
+
+    /// Now, as the services see it.
+    pub async fn now(&self) -> anyhow::Result<OffsetDateTime> {
+        let Some(clock) = self.clocks.first() else { anyhow::bail!("there is no clock") };
+        let now = clock.clone().get(ClockServiceGetRequest {}).await?.into_inner().now_time;
+        now.as_ref().and_then(wire::instant).ok_or_else(|| anyhow::anyhow!("a service has no time"))
+    }
+
+    /// Moves every clock to a moment, unless it is past it. Services of one process share a clock: the first to be moved moves all.
+    pub async fn advance_to(&self, moment: OffsetDateTime) -> anyhow::Result<()> {
+        for clock in &self.clocks {
+            let request = ClockServiceAdvanceRequest { now_time: Some(wire::timestamp(moment)) };
+            match clock.clone().advance(request).await {
+                Ok(_) => {}
+                Err(status) if chassis::status::reason_of(&status).as_deref() == Some("CLOCK_BACKWARD") => {}
+                Err(status) => return Err(status.into()),
+            }
+        }
+        Ok(())
+    }
+}

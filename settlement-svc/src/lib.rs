@@ -1,0 +1,43 @@
+//! HOW IT IS PAID: a double-entry ledger with one closed book per billing account, deduction in order, each bill settled once.
+//! In reading order: what is decided, what is kept, who is asked, how a journey goes, what repeats, what is answered.
+
+mod api;
+pub mod app;
+pub mod domain;
+mod peers;
+mod store;
+mod worker;
+
+use anyhow::Context as _;
+use chassis::clock::Clock;
+use chassis::config::Config;
+use chassis::db::Schema;
+use chassis::server::{Frame, Service};
+use sqlx::migrate::Migrator;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// The migrations of schema `settlement`.
+pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// This service.
+pub const SERVICE: Service =
+    Service { name: "settlement-svc", schema: Schema("settlement"), migrator: &MIGRATOR };
+
+/// Serves until `draining` is cancelled, and then until it has drained.
+pub async fn serve(
+    config: Config,
+    clock: Clock,
+    listener: TcpListener,
+    draining: CancellationToken,
+) -> anyhow::Result<()> {
+    let frame = Frame::open(SERVICE, &config, clock, draining).await?;
+    let account = config.peers.account.as_deref().context("ACCOUNT_ADDR is not set")?;
+    let account = chassis::peer::channel(account, "account-svc", config.signer.clone())?;
+    let billing = config.peers.billing.as_deref().context("BILLING_ADDR is not set")?;
+    let billing = chassis::peer::channel(billing, "billing-svc", config.signer.clone())?;
+    let app = app::App::new(&frame, peers::billing_accounts::BillingAccounts::new(account));
+    worker::relay_events::start(&frame, peers::bills::Bills::new(billing));
+    let routes = api::routes(app);
+    frame.serve(&config, listener, routes).await
+}

@@ -1,0 +1,136 @@
+//! Usage from the wire: one strict parser for records and points, the first problem of each named.
+
+use chassis::civil::full_hour;
+use chassis::id::WorkspaceId;
+use chassis::wire::{instant, is_word};
+use tallystick_proto::workspace::v1 as wire;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::retention::DataType;
+use crate::domain::usage_point::UsagePoint;
+use crate::domain::usage_record::{QUANTITY_MAX, UsageRecord, UsageRefusal};
+
+/// More in one batch are refused as a whole.
+pub const BATCH_RECORDS_MAX: usize = 5_000;
+/// And more bytes.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+const DIMENSION_LENGTH_MAX: usize = 64;
+const RETENTION_DAYS_MAX: i32 = 3_600;
+
+fn malformed(field: &'static str, problem: impl ToString) -> UsageRefusal {
+    UsageRefusal::Malformed { field, problem: problem.to_string() }
+}
+
+fn workspace_id(text: &str) -> Result<WorkspaceId, UsageRefusal> {
+    text.parse().map_err(|problem| malformed("workspace_id", problem))
+}
+
+fn dimension(text: String) -> Result<String, UsageRefusal> {
+    if is_word(&text, 0, DIMENSION_LENGTH_MAX) {
+        Ok(text)
+    } else {
+        Err(malformed("dimension", "must be at most 64 of lower-case letters, digits, \"_\", \"-\""))
+    }
+}
+
+/// A decimal integer from 0 to 10^18 - 1, plainly written.
+fn quantity(text: &str) -> Result<i64, UsageRefusal> {
+    let plain = (1..=18).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && (text.len() == 1 || !text.starts_with('0'));
+    let value = if plain { text.parse::<i64>().ok() } else { None };
+    let problem = format!(
+        "must be a decimal integer from 0 to {QUANTITY_MAX}, without sign, point, exponent or leading zero"
+    );
+    value.ok_or_else(|| malformed("quantity", problem))
+}
+
+fn time(field: &'static str, time: Option<&prost_types::Timestamp>) -> Result<OffsetDateTime, UsageRefusal> {
+    time.and_then(instant).ok_or_else(|| malformed(field, "must be a valid time"))
+}
+
+/// A record.
+pub fn record(record: wire::UsageRecord) -> Result<UsageRecord, UsageRefusal> {
+    let event_id = if record.event_id.len() == 36 { record.event_id.parse::<Uuid>().ok() } else { None };
+    Ok(UsageRecord {
+        workspace_id: workspace_id(&record.workspace_id)?,
+        event_id: event_id
+            .filter(|id| !id.is_nil())
+            .ok_or_else(|| malformed("event_id", "must be a UUID"))?,
+        event_time: time("event_time", record.event_time.as_ref())?,
+        dimension: dimension(record.dimension)?,
+        quantity: quantity(&record.quantity)?,
+        meter: record.meter,
+    })
+}
+
+/// A point.
+pub fn point(point: wire::UsagePoint) -> Result<UsagePoint, UsageRefusal> {
+    let hour_time = time("hour_time", point.hour_time.as_ref())?;
+    if full_hour(hour_time) != hour_time {
+        return Err(malformed("hour_time", "must be a full hour"));
+    }
+    if !(0..=RETENTION_DAYS_MAX).contains(&point.retention_days) {
+        return Err(malformed("retention_days", format!("must be 0 to {RETENTION_DAYS_MAX}")));
+    }
+    if !(0..=QUANTITY_MAX).contains(&point.revision) {
+        return Err(malformed("revision", format!("must be 0 to {QUANTITY_MAX}")));
+    }
+    Ok(UsagePoint {
+        workspace_id: workspace_id(&point.workspace_id)?,
+        dimension: dimension(point.dimension)?,
+        retention_days: point.retention_days,
+        hour_time,
+        quantity: quantity(&point.quantity)?,
+        revision: point.revision,
+        meter: point.meter,
+    })
+}
+
+/// A data type that is not unspecified.
+pub fn data_type(value: i32) -> Result<DataType, &'static str> {
+    let unknown = "must be a known value, not unspecified";
+    match wire::DataType::try_from(value).map_err(|_| unknown)? {
+        wire::DataType::Unspecified => Err(unknown),
+        wire::DataType::Metrics => Ok(DataType::Metrics),
+        wire::DataType::Logs => Ok(DataType::Logs),
+        wire::DataType::Forwarding => Ok(DataType::Forwarding),
+        wire::DataType::Events => Ok(DataType::Events),
+        wire::DataType::ApmTrace => Ok(DataType::ApmTrace),
+        wire::DataType::ApmProfile => Ok(DataType::ApmProfile),
+        wire::DataType::Rum => Ok(DataType::Rum),
+        wire::DataType::SecurityCheck => Ok(DataType::SecurityCheck),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_are_plain_integers() {
+        for text in [
+            "",
+            "-1",
+            "+1",
+            "1.0",
+            "1e3",
+            "NaN",
+            "inf",
+            "01",
+            "1000000000000000000",
+            " 1",
+            "1_000",
+            "0x1",
+            "１",
+        ] {
+            assert!(
+                matches!(quantity(text), Err(UsageRefusal::Malformed { field: "quantity", .. })),
+                "{text:?}"
+            );
+        }
+        assert_eq!(quantity("0"), Ok(0));
+        assert_eq!(quantity("999999999999999999"), Ok(QUANTITY_MAX));
+    }
+}

@@ -1,0 +1,269 @@
+//! `UsageService`
+
+use std::pin::Pin;
+
+use chassis::civil::UsageDate;
+use chassis::failure::Failure;
+use chassis::id::WorkspaceId;
+use chassis::page::Page;
+use chassis::status::Refusal;
+use chassis::wire::Violations;
+use prost::Message as _;
+use tallystick_proto::common::v1::ErrorReason;
+use tallystick_proto::workspace::v1::usage_service_server::UsageService;
+use tallystick_proto::workspace::v1::usage_service_stream_sealed_days_response::Part;
+use tallystick_proto::workspace::v1::{
+    LateUsage, UsageRecord, UsageServiceIngestBatchRequest, UsageServiceIngestBatchResponse,
+    UsageServiceIngestRequest, UsageServiceIngestResponse, UsageServiceListLateUsageRequest,
+    UsageServiceListLateUsageResponse, UsageServiceListMetersRequest, UsageServiceListMetersResponse,
+    UsageServiceQueryRequest, UsageServiceQueryResponse, UsageServiceReportPointsRequest,
+    UsageServiceReportPointsResponse, UsageServiceSealDayRequest, UsageServiceSealDayResponse,
+    UsageServiceStreamSealedDaysRequest, UsageServiceStreamSealedDaysResponse,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::parse::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
+use super::{convert, parse};
+use crate::app::ingest_usage::{Ingested, ingest_usage};
+use crate::app::report_points::report_points;
+use crate::app::seal_day::seal_day;
+use crate::app::{App, read_usage};
+
+/// Acks that wait for a slow reader; then the stream is not read any further.
+const ACKS_WAITING_MAX: usize = 8;
+/// Sealed days per look.
+const SEALED_DAYS_PAGE: i64 = 500;
+
+pub struct Room {
+    pub app: App,
+    pub draining: CancellationToken,
+}
+
+type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+fn count(value: usize) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+/// A batch that is empty or too large is refused as a whole.
+fn check_batch(field: &str, records: usize, bytes: usize) -> Result<(), Violations> {
+    let mut violations = Violations::new();
+    if !(1..=BATCH_RECORDS_MAX).contains(&records) {
+        violations.add(field, format!("must be 1 to {BATCH_RECORDS_MAX}, and are {records}"));
+    }
+    if bytes > BATCH_BYTES_MAX {
+        violations.add(field, format!("must be at most {BATCH_BYTES_MAX} bytes, and are {bytes}"));
+    }
+    violations.into_result(Some(()))
+}
+
+async fn take(app: &App, records: Vec<UsageRecord>) -> Result<Ingested, Status> {
+    let bytes = records.iter().map(prost::Message::encoded_len).sum();
+    check_batch("records", records.len(), bytes)?;
+    let parsed = records.into_iter().map(parse::record).collect();
+    Ok(ingest_usage(app, parsed).await?)
+}
+
+/// Answers batch after batch until the sender ends, an error ends the stream, or the service drains.
+async fn answer_batches(
+    app: App,
+    mut batches: Streaming<UsageServiceIngestRequest>,
+    acks: mpsc::Sender<Result<UsageServiceIngestResponse, Status>>,
+    draining: CancellationToken,
+) {
+    loop {
+        let batch = tokio::select! {
+            batch = batches.next() => batch,
+            () = draining.cancelled() => {
+                let drained = Refusal::new(Code::Unavailable, ErrorReason::Unavailable, "draining; go on elsewhere");
+                // The sender may be gone; then nobody needs to be told.
+                let _ = acks.send(Err(drained.with("dependency", "workspace-svc").into())).await;
+                return;
+            }
+        };
+        let answer = match batch {
+            None => return,
+            Some(Err(status)) => Err(status),
+            Some(Ok(batch)) => take(&app, batch.records).await.map(|ingested| UsageServiceIngestResponse {
+                batch_seq: batch.batch_seq,
+                accepted_count: count(ingested.accepted_count),
+                duplicate_count: count(ingested.duplicate_count),
+                late_count: count(ingested.late_count),
+                refusals: convert::refusals(ingested.refusals),
+            }),
+        };
+        let ended = answer.is_err();
+        if acks.send(answer).await.is_err() || ended {
+            return;
+        }
+    }
+}
+
+/// The manifest, then page after page.
+async fn send_sealed_days(
+    app: App,
+    day: UsageDate,
+    manifest: UsageServiceStreamSealedDaysResponse,
+    out: mpsc::Sender<Result<UsageServiceStreamSealedDaysResponse, Status>>,
+) {
+    if out.send(Ok(manifest)).await.is_err() {
+        return;
+    }
+    let mut last = None;
+    loop {
+        let page = read_usage::sealed_days(&app, day, last.as_ref(), SEALED_DAYS_PAGE).await;
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                // The receiver may be gone; then nobody needs to be told.
+                let _ = out.send(Err(Failure::<Refusal>::from(error).into())).await;
+                return;
+            }
+        };
+        let Some((newest, _)) = page.last() else { return };
+        last = Some(newest.clone());
+        for (sealed, digest) in &page {
+            let part = Some(Part::SealedDay(convert::sealed_day(sealed, digest)));
+            if out.send(Ok(UsageServiceStreamSealedDaysResponse { part })).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl UsageService for Room {
+    type IngestStream = Out<UsageServiceIngestResponse>;
+    type StreamSealedDaysStream = Out<UsageServiceStreamSealedDaysResponse>;
+
+    async fn ingest(
+        &self,
+        request: Request<Streaming<UsageServiceIngestRequest>>,
+    ) -> Result<Response<Self::IngestStream>, Status> {
+        let (acks, stream) = mpsc::channel(ACKS_WAITING_MAX);
+        tokio::spawn(answer_batches(self.app.clone(), request.into_inner(), acks, self.draining.clone()));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn ingest_batch(
+        &self,
+        request: Request<UsageServiceIngestBatchRequest>,
+    ) -> Result<Response<UsageServiceIngestBatchResponse>, Status> {
+        let ingested = take(&self.app, request.into_inner().records).await?;
+        Ok(Response::new(UsageServiceIngestBatchResponse {
+            accepted_count: count(ingested.accepted_count),
+            duplicate_count: count(ingested.duplicate_count),
+            late_count: count(ingested.late_count),
+            refusals: convert::refusals(ingested.refusals),
+        }))
+    }
+
+    async fn report_points(
+        &self,
+        request: Request<UsageServiceReportPointsRequest>,
+    ) -> Result<Response<UsageServiceReportPointsResponse>, Status> {
+        let request = request.into_inner();
+        check_batch("points", request.points.len(), request.encoded_len())?;
+        let parsed = request.points.into_iter().map(parse::point).collect();
+        let reported = report_points(&self.app, parsed).await?;
+        Ok(Response::new(UsageServiceReportPointsResponse {
+            accepted_count: count(reported.accepted_count),
+            superseded_count: count(reported.superseded_count),
+            late_count: count(reported.late_count),
+            refusals: convert::refusals(reported.refusals),
+        }))
+    }
+
+    async fn list_meters(
+        &self,
+        request: Request<UsageServiceListMetersRequest>,
+    ) -> Result<Response<UsageServiceListMetersResponse>, Status> {
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let page = Page::parse(&mut violations, request.page_size, &request.page_token, "meters");
+        let after = page.as_ref().and_then(|page| page.after_as::<i16>(&mut violations)).unwrap_or(0);
+        let page = violations.into_result(page)?;
+        let meters = read_usage::meters(&self.app).await.map_err(Failure::<Refusal>::from)?;
+        let limit = usize::try_from(page.fetch_limit()).unwrap_or(usize::MAX);
+        let rows: Vec<_> = meters.0.iter().filter(|meter| meter.meter_id > after).take(limit).collect();
+        let paged = page.close(rows, |meter| meter.meter_id.to_string());
+        Ok(Response::new(UsageServiceListMetersResponse {
+            meters: paged.rows.into_iter().map(convert::meter).collect(),
+            next_page_token: paged.next_page_token,
+        }))
+    }
+
+    async fn query(
+        &self,
+        request: Request<UsageServiceQueryRequest>,
+    ) -> Result<Response<UsageServiceQueryResponse>, Status> {
+        let mut violations = Violations::new();
+        let id = violations.parse::<WorkspaceId>("workspace_id", &request.get_ref().workspace_id);
+        let day = violations.date("usage_date", request.get_ref().usage_date.as_ref());
+        let (id, day) = violations.into_result(id.zip(day))?;
+        let used =
+            read_usage::day(&self.app, id, day).await?.ok_or_else(|| Refusal::not_found("workspace", id))?;
+        let lines = used.lines.iter().map(convert::line).collect();
+        Ok(Response::new(UsageServiceQueryResponse { lines, sealed: used.is_sealed }))
+    }
+
+    async fn seal_day(
+        &self,
+        request: Request<UsageServiceSealDayRequest>,
+    ) -> Result<Response<UsageServiceSealDayResponse>, Status> {
+        let mut violations = Violations::new();
+        let day = violations.date("usage_date", request.get_ref().usage_date.as_ref());
+        let day = violations.into_result(day)?;
+        let manifest = seal_day(&self.app, day).await?;
+        Ok(Response::new(UsageServiceSealDayResponse { manifest: Some(convert::manifest(&manifest)) }))
+    }
+
+    async fn stream_sealed_days(
+        &self,
+        request: Request<UsageServiceStreamSealedDaysRequest>,
+    ) -> Result<Response<Self::StreamSealedDaysStream>, Status> {
+        let mut violations = Violations::new();
+        let day = violations.date("usage_date", request.get_ref().usage_date.as_ref());
+        let day = violations.into_result(day)?;
+        let manifest = read_usage::manifest(&self.app, day).await.map_err(Failure::<Refusal>::from)?;
+        let Some(manifest) = manifest else {
+            let message = format!("the billing day {day} has no manifest; seal it first");
+            let refusal = Refusal::new(Code::FailedPrecondition, ErrorReason::DayNotSealed, message);
+            return Err(refusal.with("usageDate", day).into());
+        };
+        let first =
+            UsageServiceStreamSealedDaysResponse { part: Some(Part::Manifest(convert::manifest(&manifest))) };
+        let (out, stream) = mpsc::channel(64);
+        tokio::spawn(send_sealed_days(self.app.clone(), day, first, out));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn list_late_usage(
+        &self,
+        request: Request<UsageServiceListLateUsageRequest>,
+    ) -> Result<Response<UsageServiceListLateUsageResponse>, Status> {
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let day = violations.date("usage_date", request.usage_date.as_ref());
+        let filters = format!("late {:?}", request.usage_date);
+        let page = Page::parse(&mut violations, request.page_size, &request.page_token, &filters);
+        let after = page.as_ref().and_then(|page| page.after_as(&mut violations));
+        let (day, page) = violations.into_result(day.zip(page))?;
+        let rows = read_usage::late_usage(&self.app, day, after, page.fetch_limit()).await;
+        let paged = page.close(rows.map_err(Failure::<Refusal>::from)?, |row| row.workspace_id.to_string());
+        let late_usage = paged.rows.into_iter().map(|row| LateUsage {
+            workspace_id: row.workspace_id.to_string(),
+            record_count: row.record_count,
+            point_count: row.point_count,
+        });
+        let late_usage = late_usage.collect();
+        Ok(Response::new(UsageServiceListLateUsageResponse {
+            late_usage,
+            next_page_token: paged.next_page_token,
+        }))
+    }
+}

@@ -1,0 +1,188 @@
+//! Takes a batch of records in, exactly once. One that is bad is refused by its index; the rest is committed together.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use chassis::civil::UsageDate;
+use chassis::failure::Failure;
+use chassis::fault;
+use chassis::status::Refusal;
+use sqlx::PgConnection;
+
+use super::App;
+use crate::domain::usage_record::{UsageRecord, UsageRefusal, admit};
+use crate::store;
+use crate::store::usage_records::{Key, NewRecord};
+use crate::store::usage_sources::{Fed, Mode};
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Ingested {
+    /// Counted now.
+    pub accepted_count: usize,
+    /// Counted before.
+    pub duplicate_count: usize,
+    /// Accepted after its day was closed.
+    pub late_count: usize,
+    /// Not counted, by index.
+    pub refusals: Vec<(usize, UsageRefusal)>,
+}
+
+/// An admitted record and its place in the batch.
+struct Candidate {
+    index: usize,
+    item: String,
+    record: NewRecord,
+}
+
+impl Candidate {
+    fn fed(&self) -> Fed {
+        (self.record.key.workspace_id, self.record.key.usage_date, self.item.clone())
+    }
+}
+
+/// A batch that met a change of source mode is tried again so often.
+const TRIES_MAX: usize = 3;
+
+/// Commits what is admitted of a batch. `parsed` has a refusal already where a record was malformed.
+pub async fn ingest_usage(
+    app: &App,
+    parsed: Vec<Result<UsageRecord, UsageRefusal>>,
+) -> Result<Ingested, Failure<Refusal>> {
+    for _ in 0..TRIES_MAX {
+        let (candidates, ingested) = admit_all(app, &parsed).await?;
+        if let Some(ingested) = commit(app, candidates, ingested).await? {
+            fault::point("ingest.committed");
+            return Ok(ingested);
+        }
+    }
+    Err(Failure::Transient(
+        anyhow::anyhow!("records and points race for the same items").context("usage sources"),
+    ))
+}
+
+async fn admit_all(
+    app: &App,
+    parsed: &[Result<UsageRecord, UsageRefusal>],
+) -> Result<(Vec<Candidate>, Ingested), Failure<Refusal>> {
+    let meters = app.meters().await?;
+    let ids: HashSet<_> = parsed.iter().flatten().map(|record| record.workspace_id.uuid()).collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    let created = store::workspaces::created_at(&mut *app.pool.acquire().await?, &ids).await?;
+    let created: HashMap<_, _> = created.into_iter().collect();
+    let now = app.clock.now();
+    let mut ingested = Ingested::default();
+    let mut candidates: Vec<Candidate> = Vec::with_capacity(parsed.len());
+    let mut seen: HashMap<Key, i64> = HashMap::new();
+    for (index, parsed) in parsed.iter().enumerate() {
+        let admitted = parsed.as_ref().map_err(Clone::clone).and_then(|record| {
+            let created_at = created.get(&record.workspace_id).copied();
+            let meter = admit(record.event_time, &record.meter, &record.dimension, created_at, &meters, now)?;
+            Ok((record, meter))
+        });
+        let (record, meter) = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                ingested.refusals.push((index, refusal));
+                continue;
+            }
+        };
+        let key = Key {
+            event_id: record.event_id,
+            workspace_id: record.workspace_id,
+            usage_date: record.usage_date(),
+        };
+        let fingerprint = record.fingerprint();
+        match seen.insert(key, fingerprint) {
+            None => {}
+            Some(earlier) => {
+                // The first of a batch stands.
+                seen.insert(key, earlier);
+                if earlier == fingerprint {
+                    ingested.duplicate_count += 1;
+                } else {
+                    ingested.refusals.push((index, UsageRefusal::EventIdReused));
+                }
+                continue;
+            }
+        }
+        let record = NewRecord {
+            key,
+            event_time: record.event_time,
+            meter_id: meter.meter_id,
+            dimension: record.dimension.clone(),
+            quantity: record.quantity,
+            fingerprint,
+            is_late: false,
+        };
+        candidates.push(Candidate { index, item: meter.item.clone(), record });
+    }
+    Ok((candidates, ingested))
+}
+
+/// None: points were reported for one of the items at the same moment; nothing was committed.
+async fn commit(
+    app: &App,
+    mut candidates: Vec<Candidate>,
+    mut ingested: Ingested,
+) -> Result<Option<Ingested>, Failure<Refusal>> {
+    let days: BTreeSet<UsageDate> =
+        candidates.iter().map(|candidate| candidate.record.key.usage_date).collect();
+    app.have_partitions(&days).await?;
+    let mut tx = app.pool.begin().await?;
+    let closed = hold_fences(&mut tx, &days).await?;
+    candidates.iter_mut().for_each(|c| c.record.is_late = closed.contains(&c.record.key.usage_date.date()));
+    let fed: HashSet<Fed> = candidates.iter().map(Candidate::fed).collect();
+    let fed: Vec<Fed> = fed.into_iter().collect();
+    let modes = store::usage_sources::list(&mut tx, &fed).await?;
+    let (kept, refused): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|candidate| modes.get(&candidate.fed()) != Some(&Mode::Points));
+    ingested.refusals.extend(refused.iter().map(|candidate| (candidate.index, UsageRefusal::SourceMode)));
+
+    let records: Vec<NewRecord> = kept.iter().map(|candidate| candidate.record.clone()).collect();
+    let inserted = store::usage_records::insert_new(&mut tx, &records).await?;
+    let (new, old): (Vec<_>, Vec<_>) =
+        kept.into_iter().partition(|candidate| inserted.contains(&candidate.record.key));
+    let keys: Vec<Key> = old.iter().map(|candidate| candidate.record.key).collect();
+    let known = store::usage_records::fingerprints(&mut tx, &keys).await?;
+    for candidate in &old {
+        match known.get(&candidate.record.key) {
+            Some(fingerprint) if *fingerprint == candidate.record.fingerprint => {
+                ingested.duplicate_count += 1
+            }
+            Some(_) => ingested.refusals.push((candidate.index, UsageRefusal::EventIdReused)),
+            None => return Err(chassis::bug!("{:?} was neither inserted nor there", candidate.record.key)),
+        }
+    }
+    let fed: HashSet<Fed> = new.iter().map(Candidate::fed).filter(|fed| !modes.contains_key(fed)).collect();
+    if !claim_sources(&mut tx, fed.into_iter().collect(), Mode::Records).await? {
+        return Ok(None);
+    }
+    ingested.accepted_count = new.len();
+    ingested.late_count = new.iter().filter(|candidate| candidate.record.is_late).count();
+    fault::point("ingest.before_commit");
+    tx.commit().await?;
+    ingested.refusals.sort_unstable_by_key(|(index, _)| *index);
+    Ok(Some(ingested))
+}
+
+/// Holds the fences of these days, and answers which are closed: what a transaction sees as closed is late.
+pub async fn hold_fences(
+    connection: &mut PgConnection,
+    days: &BTreeSet<UsageDate>,
+) -> sqlx::Result<HashSet<time::Date>> {
+    for day in days {
+        store::day_fences::hold_open(&mut *connection, *day).await?;
+    }
+    let dates: Vec<_> = days.iter().map(|day| day.date()).collect();
+    Ok(store::day_fences::closed_among(connection, &dates).await?.into_iter().collect())
+}
+
+/// Says how these items are fed from now on. False: another transaction has said otherwise in the meantime.
+pub async fn claim_sources(connection: &mut PgConnection, fed: Vec<Fed>, mode: Mode) -> sqlx::Result<bool> {
+    if fed.is_empty() {
+        return Ok(true);
+    }
+    store::usage_sources::insert_missing(&mut *connection, &fed, mode).await?;
+    let modes = store::usage_sources::list(connection, &fed).await?;
+    Ok(fed.iter().all(|fed| modes.get(fed) == Some(&mode)))
+}

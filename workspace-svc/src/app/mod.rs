@@ -1,0 +1,84 @@
+//! Journeys: ask, load, decide, persist, publish, commit.
+
+pub mod bind_workspace;
+pub mod change_retention;
+pub mod create_workspace;
+pub mod ingest_usage;
+pub mod read_usage;
+pub mod read_workspaces;
+pub mod report_points;
+pub mod seal_day;
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chassis::civil::UsageDate;
+use chassis::clock::Clock;
+use chassis::db::Schema;
+use chassis::server::Frame;
+use sqlx::PgPool;
+
+use crate::domain::meter::Meters;
+use crate::peers::billing_accounts::BillingAccounts;
+use crate::store;
+
+/// A new row of the meters table is known after this time at the latest.
+const METERS_FRESH: Duration = Duration::from_secs(60);
+
+/// The meters, and when they were read.
+type Kept = Option<(Instant, Arc<Meters>)>;
+
+/// What journeys stand on.
+#[derive(Clone)]
+pub struct App {
+    pool: PgPool,
+    schema: Schema,
+    clock: Clock,
+    billing_accounts: BillingAccounts,
+    meters: Arc<Mutex<Kept>>,
+    partitions: Arc<Mutex<HashSet<UsageDate>>>,
+}
+
+impl App {
+    pub(crate) fn new(frame: &Frame, billing_accounts: BillingAccounts) -> Self {
+        Self {
+            pool: frame.pool.clone(),
+            schema: frame.service.schema,
+            clock: frame.clock.clone(),
+            billing_accounts,
+            meters: Arc::default(),
+            partitions: Arc::default(),
+        }
+    }
+
+    /// All meters, read again once a minute.
+    async fn meters(&self) -> sqlx::Result<Arc<Meters>> {
+        let kept = self.meters.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, meters)) = kept.filter(|(read, _)| read.elapsed() < METERS_FRESH) {
+            return Ok(meters);
+        }
+        let meters = Arc::new(store::meters::list(&mut *self.pool.acquire().await?).await?);
+        *self.meters.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), Arc::clone(&meters)));
+        Ok(meters)
+    }
+
+    /// Sees to it that the partitions of these days are there: before a transaction needs them, never inside it.
+    pub(crate) async fn have_partitions(&self, days: &BTreeSet<UsageDate>) -> sqlx::Result<()> {
+        let missing: Vec<UsageDate> = {
+            let known = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+            days.iter().filter(|day| !known.contains(day)).copied().collect()
+        };
+        for day in missing {
+            store::partitions::make(&mut *self.pool.acquire().await?, day).await?;
+            self.partitions.lock().unwrap_or_else(PoisonError::into_inner).insert(day);
+        }
+        Ok(())
+    }
+
+    /// The clock's billing day.
+    pub(crate) fn today(&self) -> UsageDate {
+        UsageDate::of(self.clock.now())
+    }
+}

@@ -1,0 +1,145 @@
+//! Takes hourly points in: of each place the highest revision holds, whatever the order of arrival (DEC-8).
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use chassis::civil::UsageDate;
+use chassis::failure::Failure;
+use chassis::status::Refusal;
+
+use super::App;
+use super::ingest_usage::{claim_sources, hold_fences};
+use crate::domain::usage_point::{Place, Reading, UsagePoint, Verdict, judge_batch};
+use crate::domain::usage_record::{UsageRefusal, admit};
+use crate::store;
+use crate::store::usage_sources::{Fed, Mode};
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Reported {
+    /// They hold now.
+    pub accepted_count: usize,
+    /// Known already, or older than what is known.
+    pub superseded_count: usize,
+    /// Accepted after their day was closed.
+    pub late_count: usize,
+    /// Not taken, by index.
+    pub refusals: Vec<(usize, UsageRefusal)>,
+}
+
+struct Candidate {
+    index: usize,
+    item: String,
+    place: Place,
+    reading: Reading,
+}
+
+impl Candidate {
+    fn fed(&self) -> Fed {
+        (self.place.workspace_id, self.place.usage_date, self.item.clone())
+    }
+}
+
+const TRIES_MAX: usize = 5;
+
+/// Commits what is admitted of a batch.
+pub async fn report_points(
+    app: &App,
+    parsed: Vec<Result<UsagePoint, UsageRefusal>>,
+) -> Result<Reported, Failure<Refusal>> {
+    for _ in 0..TRIES_MAX {
+        let (candidates, reported) = admit_all(app, &parsed).await?;
+        if let Some(reported) = commit(app, candidates, reported).await? {
+            return Ok(reported);
+        }
+    }
+    Err(Failure::Transient(anyhow::anyhow!("others report the same points").context("usage points")))
+}
+
+async fn admit_all(
+    app: &App,
+    parsed: &[Result<UsagePoint, UsageRefusal>],
+) -> Result<(Vec<Candidate>, Reported), Failure<Refusal>> {
+    let meters = app.meters().await?;
+    let ids: HashSet<_> = parsed.iter().flatten().map(|point| point.workspace_id.uuid()).collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    let created = store::workspaces::created_at(&mut *app.pool.acquire().await?, &ids).await?;
+    let created: HashMap<_, _> = created.into_iter().collect();
+    let now = app.clock.now();
+    let mut reported = Reported::default();
+    let mut candidates = Vec::with_capacity(parsed.len());
+    for (index, parsed) in parsed.iter().enumerate() {
+        let admitted = parsed.as_ref().map_err(Clone::clone).and_then(|point| {
+            let created_at = created.get(&point.workspace_id).copied();
+            let meter = admit(point.hour_time, &point.meter, &point.dimension, created_at, &meters, now)?;
+            Ok((point, meter))
+        });
+        match admitted {
+            Ok((point, meter)) => candidates.push(Candidate {
+                index,
+                item: meter.item.clone(),
+                place: Place {
+                    workspace_id: point.workspace_id,
+                    usage_date: UsageDate::of(point.hour_time),
+                    meter_id: meter.meter_id,
+                    dimension: point.dimension.clone(),
+                    retention_days: point.retention_days,
+                    hour: i16::from(UsageDate::hour_of(point.hour_time)),
+                },
+                reading: Reading { quantity: point.quantity, revision: point.revision },
+            }),
+            Err(refusal) => reported.refusals.push((index, refusal)),
+        }
+    }
+    Ok((candidates, reported))
+}
+
+/// None: another transaction changed the same points or items; nothing was committed.
+async fn commit(
+    app: &App,
+    candidates: Vec<Candidate>,
+    mut reported: Reported,
+) -> Result<Option<Reported>, Failure<Refusal>> {
+    let days: BTreeSet<UsageDate> = candidates.iter().map(|candidate| candidate.place.usage_date).collect();
+    let mut tx = app.pool.begin().await?;
+    let closed = hold_fences(&mut tx, &days).await?;
+    let fed: HashSet<Fed> = candidates.iter().map(Candidate::fed).collect();
+    let fed: Vec<Fed> = fed.into_iter().collect();
+    let modes = store::usage_sources::list(&mut tx, &fed).await?;
+    let (kept, refused): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|candidate| modes.get(&candidate.fed()) != Some(&Mode::Records));
+    reported.refusals.extend(refused.iter().map(|candidate| (candidate.index, UsageRefusal::SourceMode)));
+
+    let places: HashSet<Place> = kept.iter().map(|candidate| candidate.place.clone()).collect();
+    let places: Vec<Place> = places.into_iter().collect();
+    let known = store::usage_points::readings_for_update(&mut tx, &places).await?;
+    let batch: Vec<_> = kept.iter().map(|candidate| (candidate.place.clone(), candidate.reading)).collect();
+    let (verdicts, changed) = judge_batch(&known, &batch);
+    let mut fed: HashSet<Fed> = HashSet::new();
+    for (candidate, verdict) in kept.iter().zip(verdicts) {
+        match verdict {
+            Ok(Verdict::Accepted) => {
+                reported.accepted_count += 1;
+                reported.late_count += usize::from(closed.contains(&candidate.place.usage_date.date()));
+                fed.insert(candidate.fed());
+            }
+            Ok(Verdict::Superseded | Verdict::Refused) => reported.superseded_count += 1,
+            Err(refusal) => reported.refusals.push((candidate.index, refusal)),
+        }
+    }
+    let (late, in_time): (Vec<_>, Vec<_>) =
+        changed.into_iter().partition(|(place, _)| closed.contains(&place.usage_date.date()));
+    for (points, is_late) in [(in_time, false), (late, true)] {
+        let written = store::usage_points::upsert(&mut tx, &points, is_late).await?;
+        // A place that was new to both of two transactions is judged again by the second.
+        if written != u64::try_from(points.len()).unwrap_or(u64::MAX) {
+            return Ok(None);
+        }
+    }
+    let fed = fed.into_iter().filter(|fed| !modes.contains_key(fed)).collect();
+    if !claim_sources(&mut tx, fed, Mode::Points).await? {
+        return Ok(None);
+    }
+    tx.commit().await?;
+    reported.refusals.sort_unstable_by_key(|(index, _)| *index);
+    Ok(Some(reported))
+}

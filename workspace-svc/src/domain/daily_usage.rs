@@ -1,0 +1,265 @@
+//! One number per item, dimension and retention from the 24 hours of a day (MT-3): sum or maximum per meter, then the largest
+//! over the item's meters of value / divisor. Pure, and blind to order.
+
+use std::collections::BTreeMap;
+
+use chassis::civil::UsageDate;
+use rust_decimal::Decimal;
+use time::{Duration, OffsetDateTime};
+
+use super::meter::{Meters, Reduction};
+use super::retention::{DataType, RetentionPolicy, days_in_force};
+
+/// What a meter has for one hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HourlyUsage {
+    /// Of which meter.
+    pub meter_id: i16,
+    /// Of which index or rule.
+    pub dimension: String,
+    /// A policy named by the producer; 0 for the workspace's own.
+    pub retention_days: i32,
+    /// 0 to 23.
+    pub hour: i16,
+    /// The sum of what was reported for the hour.
+    pub sum: Decimal,
+    /// The largest of it.
+    pub max: Decimal,
+}
+
+/// One quantity of a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DailyLine {
+    /// The billing item.
+    pub item: String,
+    /// The index or rule.
+    pub dimension: String,
+    /// The retention that sets the price; 0 for an item with one price.
+    pub retention_days: i32,
+    /// How much, with at most 2 places.
+    pub quantity: Decimal,
+}
+
+/// Usage that cannot be reduced: the rows contradict the reference data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreducible {
+    /// No meter has the number.
+    #[error("no meter {0}")]
+    Meter(i16),
+    /// No policy holds.
+    #[error("no retention policy for {0:?} at hour {1}")]
+    Policy(DataType, i16),
+}
+
+/// Everything that a day's quantities follow from, but the usage.
+#[derive(Debug, Clone, Copy)]
+pub struct DayRules<'a> {
+    /// The day.
+    pub day: UsageDate,
+    /// All meters.
+    pub meters: &'a Meters,
+    /// The workspace's policies.
+    pub policies: &'a [RetentionPolicy],
+    /// Usage before this hour is free and hidden (DEC-13).
+    pub commercial_from: OffsetDateTime,
+}
+
+type Bucket = (String, String, i32);
+
+/// The lines of a day, sorted; what is nothing has no line.
+pub fn reduce(rules: DayRules<'_>, usage: &[HourlyUsage]) -> Result<Vec<DailyLine>, Unreducible> {
+    let mut reduced: BTreeMap<(Bucket, i16), Decimal> = BTreeMap::new();
+    for hourly in usage {
+        let hour = rules.day.start() + Duration::hours(i64::from(hourly.hour));
+        if hour < rules.commercial_from {
+            continue;
+        }
+        let meter = rules.meters.get(hourly.meter_id).ok_or(Unreducible::Meter(hourly.meter_id))?;
+        let days = match meter.data_type {
+            None => 0,
+            Some(_) if hourly.retention_days != 0 => hourly.retention_days,
+            Some(data_type) => days_in_force(rules.policies, data_type, &hourly.dimension, hour)
+                .ok_or(Unreducible::Policy(data_type, hourly.hour))?,
+        };
+        let bucket = (meter.item.clone(), hourly.dimension.clone(), days);
+        let value = reduced.entry((bucket, hourly.meter_id)).or_default();
+        *value = match meter.reduction {
+            Reduction::Sum => *value + hourly.sum,
+            Reduction::Max => (*value).max(hourly.max),
+        };
+    }
+    let mut lines: BTreeMap<Bucket, Decimal> = BTreeMap::new();
+    for ((bucket, meter_id), value) in reduced {
+        let meter = rules.meters.get(meter_id).ok_or(Unreducible::Meter(meter_id))?;
+        // Exact: the value is an integer and the divisor 1, 10 or 100.
+        let quantity = value / Decimal::from(meter.divisor);
+        let line = lines.entry(bucket).or_default();
+        *line = (*line).max(quantity);
+    }
+    let line = |((item, dimension, retention_days), quantity): (Bucket, Decimal)| {
+        let quantity = quantity.normalize();
+        DailyLine { item, dimension, retention_days, quantity }
+    };
+    Ok(lines.into_iter().map(line).filter(|line| !line.quantity.is_zero()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::domain::meter::{DimensionKind, Meter};
+
+    fn meter(
+        meter_id: i16,
+        item: &str,
+        reduction: Reduction,
+        divisor: i64,
+        data_type: Option<DataType>,
+    ) -> Meter {
+        Meter {
+            meter_id,
+            meter: format!("m{meter_id}"),
+            item: item.to_owned(),
+            reduction,
+            divisor,
+            data_type,
+            dimension_kind: DimensionKind::LogIndex,
+            effective_from: "2022-01-01".parse().unwrap(),
+            effective_until: None,
+        }
+    }
+
+    fn meters() -> Meters {
+        Meters(vec![
+            meter(1, "timeseries", Reduction::Max, 1, Some(DataType::Metrics)),
+            meter(2, "log", Reduction::Sum, 1, Some(DataType::Logs)),
+            meter(7, "trace", Reduction::Sum, 1, Some(DataType::ApmTrace)),
+            meter(8, "trace", Reduction::Sum, 10, Some(DataType::ApmTrace)),
+            meter(10, "pv", Reduction::Sum, 1, Some(DataType::Rum)),
+            meter(11, "pv", Reduction::Sum, 100, Some(DataType::Rum)),
+            meter(14, "trigger", Reduction::Sum, 1, None),
+        ])
+    }
+
+    fn policies() -> Vec<RetentionPolicy> {
+        let policy = |data_type: DataType| RetentionPolicy {
+            data_type,
+            dimension: String::new(),
+            days: data_type.default_days(),
+            effective_from: datetime!(2026-01-01 00:00 UTC),
+            changed_at: None,
+        };
+        DataType::ALL.into_iter().map(policy).collect()
+    }
+
+    fn hourly(meter_id: i16, hour: i16, quantity: i64) -> HourlyUsage {
+        let quantity = Decimal::from(quantity);
+        HourlyUsage {
+            meter_id,
+            dimension: String::new(),
+            retention_days: 0,
+            hour,
+            sum: quantity,
+            max: quantity,
+        }
+    }
+
+    fn quantities(usage: &[HourlyUsage], policies: &[RetentionPolicy]) -> Vec<(String, i32, String)> {
+        let day = "2026-11-24".parse().unwrap();
+        let meters = meters();
+        let commercial_from = datetime!(2026-01-01 00:00 UTC);
+        let lines = reduce(DayRules { day, meters: &meters, policies, commercial_from }, usage).unwrap();
+        lines.into_iter().map(|line| (line.item, line.retention_days, line.quantity.to_string())).collect()
+    }
+
+    fn line(item: &str, days: i32, quantity: &str) -> (String, i32, String) {
+        (item.to_owned(), days, quantity.to_owned())
+    }
+
+    #[test]
+    fn spans_and_rum_events_count_when_they_are_more() {
+        let usage = [hourly(7, 3, 1_000_000), hourly(8, 3, 25_000_000)];
+        assert_eq!(quantities(&usage, &policies()), [line("trace", 14, "2500000")]);
+        let usage = [hourly(7, 3, 1_000_000), hourly(8, 4, 5_000_000)];
+        assert_eq!(quantities(&usage, &policies()), [line("trace", 14, "1000000")]);
+        let usage = [hourly(11, 0, 3_000_000), hourly(10, 23, 12_000)];
+        assert_eq!(quantities(&usage, &policies()), [line("pv", 14, "30000")]);
+        assert_eq!(quantities(&[hourly(8, 0, 7)], &policies()), [line("trace", 14, "0.7")]);
+    }
+
+    #[test]
+    fn series_take_the_maximum_of_the_day_and_logs_the_sum() {
+        let usage: Vec<_> =
+            [100, 250, 400, 900].iter().zip(0..).map(|(&count, hour)| hourly(1, hour, count)).collect();
+        assert_eq!(quantities(&usage, &policies()), [line("timeseries", 7, "900")]);
+        let usage: Vec<_> = (0..24).map(|hour| hourly(2, hour, 1_000)).collect();
+        assert_eq!(quantities(&usage, &policies()), [line("log", 14, "24000")]);
+    }
+
+    #[test]
+    fn a_change_of_retention_divides_the_day_at_its_hour() {
+        let mut changed = policies();
+        changed.push(RetentionPolicy {
+            data_type: DataType::ApmTrace,
+            dimension: String::new(),
+            days: 7,
+            effective_from: datetime!(2026-11-24 12:00 +8),
+            changed_at: None,
+        });
+        let usage = [hourly(7, 11, 1_000_000), hourly(7, 12, 1_000_000)];
+        assert_eq!(quantities(&usage, &changed), [line("trace", 7, "1000000"), line("trace", 14, "1000000")]);
+    }
+
+    #[test]
+    fn usage_from_before_the_upgrade_is_free() {
+        let meters = meters();
+        let commercial_from = datetime!(2026-11-24 10:00 +8);
+        let rules = DayRules {
+            day: "2026-11-24".parse().unwrap(),
+            meters: &meters,
+            policies: &policies(),
+            commercial_from,
+        };
+        let lines = reduce(rules, &[hourly(14, 9, 5), hourly(14, 10, 7)]).unwrap();
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0].quantity, Decimal::from(7));
+    }
+
+    #[test]
+    fn a_day_without_usage_has_no_lines() {
+        assert!(quantities(&[], &policies()).is_empty());
+        assert!(quantities(&[hourly(2, 0, 0)], &policies()).is_empty());
+    }
+
+    proptest! {
+        /// Order, and how an hour's usage is divided, change nothing.
+        #[test]
+        fn order_and_batching_change_nothing(
+            parts in proptest::collection::vec((0_usize..7, 0_i16..24, 0_i64..1_000_000), 0..60),
+            seed in any::<usize>(),
+        ) {
+            let ids = [1, 2, 7, 8, 10, 11, 14];
+            let mut usage: Vec<_> = parts.iter().map(|&(m, hour, quantity)| hourly(ids[m], hour, quantity)).collect();
+            let straight = quantities(&usage, &policies());
+            let length = usage.len().max(1);
+            for index in 0..usage.len() {
+                usage.swap(index, (seed ^ index.wrapping_mul(0x9e37_79b9)) % length);
+            }
+            prop_assert_eq!(&quantities(&usage, &policies()), &straight);
+            let mut folded: BTreeMap<(i16, i16), HourlyUsage> = BTreeMap::new();
+            for part in usage {
+                folded
+                    .entry((part.meter_id, part.hour))
+                    .and_modify(|whole| {
+                        whole.sum += part.sum;
+                        whole.max = whole.max.max(part.max);
+                    })
+                    .or_insert(part);
+            }
+            let folded: Vec<_> = folded.into_values().collect();
+            prop_assert_eq!(quantities(&folded, &policies()), straight);
+        }
+    }
+}

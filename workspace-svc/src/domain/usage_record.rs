@@ -1,0 +1,181 @@
+//! A record: is it well-formed, of which day, and is it admitted?
+
+use chassis::civil::{UsageDate, full_hour};
+use chassis::id::WorkspaceId;
+use sha2::{Digest as _, Sha256};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::meter::{DimensionKind, Meter, Meters};
+
+/// How far back usage is admitted. Keys are kept for 40 days, longer than this, so that every resend meets its key.
+pub const HORIZON: Duration = Duration::days(35);
+/// How far ahead of the clock.
+pub const AHEAD: Duration = Duration::minutes(5);
+/// Quantities stay below 10^18 (DEC-52).
+pub const QUANTITY_MAX: i64 = 999_999_999_999_999_999;
+
+/// A well-formed record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageRecord {
+    /// Of which workspace.
+    pub workspace_id: WorkspaceId,
+    /// Made by the producer.
+    pub event_id: Uuid,
+    /// When it happened.
+    pub event_time: OffsetDateTime,
+    /// What was measured.
+    pub meter: String,
+    /// The log index or forwarding rule.
+    pub dimension: String,
+    /// How much.
+    pub quantity: i64,
+}
+
+/// Why a record or point is not counted. Nothing of it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UsageRefusal {
+    /// A field breaks its constraint.
+    Malformed {
+        /// Which.
+        field: &'static str,
+        /// How.
+        problem: String,
+    },
+    /// No such workspace.
+    UnknownWorkspace,
+    /// The workspace took no usage at that time.
+    WorkspaceClosed,
+    /// No such meter on that day.
+    UnknownMeter,
+    /// Past the horizon.
+    TooOld,
+    /// Ahead of the clock.
+    TooFarAhead,
+    /// The id was counted with another content.
+    EventIdReused,
+    /// The item is fed the other way on that day.
+    SourceMode,
+    /// The revision was reported with another quantity.
+    RevisionReused,
+}
+
+impl UsageRecord {
+    /// The billing day, from the record's own time, so that a resend lands in the same place.
+    pub fn usage_date(&self) -> UsageDate {
+        UsageDate::of(self.event_time)
+    }
+
+    /// Eight bytes of the content, compared only when the id was seen before.
+    pub fn fingerprint(&self) -> i64 {
+        let micros = self.event_time.unix_timestamp_nanos() / 1_000;
+        let content = format!("{micros}|{}|{}|{}", self.meter, self.dimension, self.quantity);
+        let digest = Sha256::digest(content.as_bytes());
+        let mut bytes = [0_u8; 8];
+        bytes.iter_mut().zip(digest.iter()).for_each(|(place, byte)| *place = *byte);
+        i64::from_be_bytes(bytes)
+    }
+}
+
+/// Whether usage of this time, meter and dimension is admitted, in the order of precedence of the contract.
+pub fn admit<'a>(
+    time: OffsetDateTime,
+    meter: &str,
+    dimension: &str,
+    workspace_created_at: Option<OffsetDateTime>,
+    meters: &'a Meters,
+    now: OffsetDateTime,
+) -> Result<&'a Meter, UsageRefusal> {
+    let created_at = workspace_created_at.ok_or(UsageRefusal::UnknownWorkspace)?;
+    if time < now - HORIZON {
+        return Err(UsageRefusal::TooOld);
+    }
+    if time > now + AHEAD {
+        return Err(UsageRefusal::TooFarAhead);
+    }
+    if time < full_hour(created_at) {
+        return Err(UsageRefusal::WorkspaceClosed);
+    }
+    let meter = meters.find(meter, UsageDate::of(time)).ok_or(UsageRefusal::UnknownMeter)?;
+    if meter.dimension_kind == DimensionKind::None && !dimension.is_empty() {
+        let problem = format!("must be empty for the meter {}", meter.meter);
+        return Err(UsageRefusal::Malformed { field: "dimension", problem });
+    }
+    Ok(meter)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::domain::meter::Reduction;
+
+    fn meters() -> Meters {
+        Meters(vec![Meter {
+            meter_id: 18,
+            meter: "pipeline".into(),
+            item: "pipeline".into(),
+            reduction: Reduction::Sum,
+            divisor: 1,
+            data_type: None,
+            dimension_kind: DimensionKind::None,
+            effective_from: "2024-06-26".parse().unwrap(),
+            effective_until: None,
+        }])
+    }
+
+    #[test]
+    fn the_horizon_is_35_days_to_the_microsecond() {
+        let now = datetime!(2026-11-24 00:00 UTC);
+        let created = Some(datetime!(2026-01-01 00:00 UTC));
+        let at = |time| admit(time, "pipeline", "", created, &meters(), now).map(|meter| meter.meter_id);
+        assert_eq!(at(now - HORIZON), Ok(18));
+        assert_eq!(at(now - HORIZON - Duration::MICROSECOND), Err(UsageRefusal::TooOld));
+        assert_eq!(at(now + AHEAD), Ok(18));
+        assert_eq!(at(now + AHEAD + Duration::MICROSECOND), Err(UsageRefusal::TooFarAhead));
+    }
+
+    #[test]
+    fn usage_from_before_the_workspace_or_the_meter_is_refused() {
+        let now = datetime!(2024-06-27 00:00 UTC);
+        let created = Some(datetime!(2024-06-24 10:30 UTC));
+        let at = |time| admit(time, "pipeline", "", created, &meters(), now).map(|meter| meter.meter_id);
+        assert_eq!(at(datetime!(2024-06-24 09:59 UTC)), Err(UsageRefusal::WorkspaceClosed));
+        assert_eq!(
+            at(datetime!(2024-06-25 15:59 UTC)),
+            Err(UsageRefusal::UnknownMeter),
+            "23:59 of the day before"
+        );
+        assert_eq!(at(datetime!(2024-06-25 16:00 UTC)), Ok(18));
+        let refused = admit(now, "pipeline", "x", created, &meters(), now).map(|meter| meter.meter_id);
+        assert!(matches!(refused, Err(UsageRefusal::Malformed { field: "dimension", .. })));
+        assert_eq!(
+            admit(now, "pipeline", "", None, &meters(), now).err(),
+            Some(UsageRefusal::UnknownWorkspace)
+        );
+    }
+
+    #[test]
+    fn the_fingerprint_sees_every_field_of_the_content() {
+        let record = UsageRecord {
+            workspace_id: WorkspaceId::from_uuid(Uuid::from_u128(1)),
+            event_id: Uuid::from_u128(2),
+            event_time: datetime!(2026-11-24 00:00 UTC),
+            meter: "log".into(),
+            dimension: "audit".into(),
+            quantity: 1,
+        };
+        let changes: [fn(&mut UsageRecord); 4] = [
+            |r| r.event_time += Duration::MICROSECOND,
+            |r| r.meter = "pv".into(),
+            |r| r.dimension = String::new(),
+            |r| r.quantity = 2,
+        ];
+        for change in changes {
+            let mut other = record.clone();
+            change(&mut other);
+            assert_ne!(other.fingerprint(), record.fingerprint());
+        }
+    }
+}

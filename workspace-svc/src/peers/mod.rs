@@ -1,0 +1,3 @@
+//! Other services, in this service's words.
+
+pub mod billing_accounts;

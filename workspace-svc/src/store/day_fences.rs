@@ -1,0 +1,103 @@
+//! `workspace.day_fences`, and the lock that stands for a day. Ingest holds it shared until its commit; the seal takes it alone,
+//! only to close the day. It is an advisory lock: no row is written by ingest for it.
+
+use chassis::civil::UsageDate;
+use chassis::failure::Corrupt;
+use sqlx::PgConnection;
+use time::{Date, OffsetDateTime};
+
+use crate::domain::sealed_day::Manifest;
+
+/// The class of a day's fence among advisory locks.
+const FENCE: i32 = 0x0da1;
+/// The class of a day's seal: one sealer at a time does the next part.
+const SEAL: i32 = 0x5ea1;
+
+fn number(day: UsageDate) -> i32 {
+    day.date().to_julian_day()
+}
+
+/// Holds the fence of a day, together with others, until the transaction ends.
+pub async fn hold_open(connection: &mut PgConnection, day: UsageDate) -> sqlx::Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock_shared($1, $2)", FENCE, number(day))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Waits until nobody holds the fence, and holds it alone.
+pub async fn hold_alone(connection: &mut PgConnection, day: UsageDate) -> sqlx::Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock($1, $2)", FENCE, number(day))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Waits for another sealer of the day, and keeps others out until the transaction ends.
+pub async fn hold_seal(connection: &mut PgConnection, day: UsageDate) -> sqlx::Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock($1, $2)", SEAL, number(day))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Closes a day unless it is closed.
+pub async fn close(connection: &mut PgConnection, day: UsageDate, now: OffsetDateTime) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into workspace.day_fences (usage_date, state, closed_at) values ($1, 'CLOSING', $2) \
+         on conflict on constraint day_fences_pkey do nothing",
+        day.date(),
+        now,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Which of these days are closed.
+pub async fn closed_among(connection: &mut PgConnection, days: &[Date]) -> sqlx::Result<Vec<Date>> {
+    sqlx::query_scalar!("select usage_date from workspace.day_fences where usage_date = any($1)", days)
+        .fetch_all(connection)
+        .await
+}
+
+/// The manifest of a sealed day.
+pub async fn manifest(connection: &mut PgConnection, day: UsageDate) -> sqlx::Result<Option<Manifest>> {
+    let row = sqlx::query!(
+        "select closed_at, sealed_at, workspace_count, digest from workspace.day_fences \
+         where usage_date = $1 and state = 'SEALED'",
+        day.date(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let corrupt = || Corrupt::new("day_fences", day, "sealed without a manifest");
+    Ok(Some(Manifest {
+        usage_date: day,
+        workspace_count: row.workspace_count.ok_or_else(corrupt)?,
+        digest: row.digest.ok_or_else(corrupt)?,
+        closed_at: row.closed_at,
+        sealed_at: row.sealed_at.ok_or_else(corrupt)?,
+    }))
+}
+
+/// Writes the manifest, once.
+pub async fn mark_sealed(
+    connection: &mut PgConnection,
+    day: UsageDate,
+    workspace_count: i32,
+    digest: &[u8],
+    now: OffsetDateTime,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update workspace.day_fences set state = 'SEALED', sealed_at = $2, workspace_count = $3, digest = $4 \
+         where usage_date = $1 and state = 'CLOSING'",
+        day.date(),
+        now,
+        workspace_count,
+        digest,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,3 @@
+//! What repeats.
+
+pub mod keep_partitions;
