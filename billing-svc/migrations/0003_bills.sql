@@ -8,6 +8,7 @@ create table billing.bill_runs (
     workspace_count integer not null,
     billed_count integer not null default 0,
     failed_count integer not null default 0,
+    trace_context text not null,
     created_at timestamptz not null,
     finished_at timestamptz,
     constraint bill_runs_pkey primary key (run_id),
@@ -19,6 +20,7 @@ create table billing.bill_runs (
 );
 create index bill_runs_unfinished_idx on billing.bill_runs (created_at) where state in ('PENDING', 'RUNNING');
 comment on table billing.bill_runs is 'The making of a day''s bills: bills + listed failures = manifest, or it has not succeeded; reference';
+comment on column billing.bill_runs.trace_context is 'Of the call that asked for the run: its work belongs to the same trace';
 
 create table billing.bill_run_failures (
     run_id uuid not null,

@@ -97,8 +97,8 @@ pub fn current_trace_context() -> String {
 }
 
 /// A span that goes on with a stored trace.
-pub fn span_under(trace_context: &str, name: &'static str, destination: &'static str) -> Span {
-    let span = tracing::info_span!("outbox", otel.name = name, otel.kind = "producer", destination);
+pub fn span_under(trace_context: &str, name: &'static str, target: &'static str) -> Span {
+    let span = tracing::info_span!("work", otel.name = name, otel.kind = "internal", work.target = target);
     if !trace_context.is_empty() {
         let carrier = HashMap::from([("traceparent".to_owned(), trace_context.to_owned())]);
         let parent =

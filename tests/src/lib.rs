@@ -1,1 +1,243 @@
+//! What every whole-system test begins with: a world of its own, four services over TCP on a fresh database with a clock that can
+//! be moved.
 
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chassis::civil::UsageDate;
+use chassis::scratch::Scratch;
+use local::clients::Clients;
+use local::journey::{Customer, Journey};
+use local::prices;
+use local::stack::{SERVICES, Stack, StackConfig};
+use sqlx::{AssertSqlSafe, Connection as _};
+use tallystick_proto::account::v1::Registration;
+use tallystick_proto::common::v1::{Money, Site};
+use tallystick_proto::workspace::v1::{UsagePoint, UsageRecord};
+use uuid::Uuid;
+
+/// Longer than this nobody waits for what happens by itself.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A world of one's own.
+pub struct World {
+    /// Its database.
+    pub scratch: Scratch,
+    /// Its services.
+    pub stack: Stack,
+    /// Clients of an operator.
+    pub clients: Clients,
+}
+
+/// A registered customer, at the beginning of its first day.
+pub struct Settled {
+    /// Its requests.
+    pub journey: Journey,
+    /// Its ids.
+    pub registration: Registration,
+    /// Its first full day, which has begun.
+    pub day: UsageDate,
+}
+
+impl World {
+    /// Four services, and the prices of the project.
+    pub async fn new() -> anyhow::Result<Self> {
+        let world = Self::without_prices().await?;
+        prices::load(&world.clients).await?;
+        Ok(world)
+    }
+
+    /// Four services that know no price.
+    pub async fn without_prices() -> anyhow::Result<Self> {
+        let scratch = Scratch::new(&SERVICES).await?;
+        let (stack, clients) = start(&scratch).await?;
+        Ok(Self { scratch, stack, clients })
+    }
+
+    /// Stops the services and starts them again on the same database.
+    pub async fn restart(self) -> anyhow::Result<Self> {
+        self.stack.stop().await?;
+        let (stack, clients) = start(&self.scratch).await?;
+        Ok(Self { scratch: self.scratch, stack, clients })
+    }
+
+    /// A customer's requests; the name makes its ids.
+    pub fn journey(&self, name: &str) -> Journey {
+        let customer = Customer {
+            namespace: Uuid::new_v5(&Uuid::NAMESPACE_DNS, name.as_bytes()),
+            site: Site::Cn1Hangzhou.into(),
+            currency_code: "CNY".to_owned(),
+            email: format!("{name}@example.com"),
+            username: format!("{name}-ltd"),
+            workspace_name: name.to_owned(),
+        };
+        Journey { clients: self.clients.clone(), customer }
+    }
+
+    /// A customer that has registered, on the morning of its first full day.
+    pub async fn customer(&self, name: &str) -> anyhow::Result<Settled> {
+        let journey = self.journey(name);
+        let registration = journey.register().await?;
+        let day = Journey::first_day(&registration)?;
+        self.clients.advance_to(day.start() + time::Duration::MINUTE).await?;
+        Ok(Settled { journey, registration, day })
+    }
+
+    /// A digest of every business row of every schema, by table: equal before and after what must change nothing.
+    pub async fn dump(&self) -> anyhow::Result<Vec<(String, i64, String)>> {
+        self.quiet().await?;
+        let mut admin = self.scratch.admin().await?;
+        let tables: Vec<String> = sqlx::query_scalar(
+            "select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+             where n.nspname in ('account', 'workspace', 'billing', 'settlement') and c.relkind in ('r', 'p') \
+               and not c.relispartition and c.relname not in ('work_claims', '_sqlx_migrations') order by 1",
+        )
+        .fetch_all(&mut admin)
+        .await?;
+        anyhow::ensure!(tables.len() > 30, "there is not much to dump: {tables:?}");
+        let mut dump = Vec::new();
+        for table in tables {
+            let sql = format!(
+                "select count(*), coalesce(md5(string_agg(t::text, E'\\n' order by t::text)), '') from {table} t"
+            );
+            let (count, digest): (i64, String) =
+                sqlx::query_as(AssertSqlSafe(sql)).fetch_one(&mut admin).await?;
+            dump.push((table, count, digest));
+        }
+        admin.close().await?;
+        Ok(dump)
+    }
+
+    /// Waits until no event is on its way.
+    pub async fn quiet(&self) -> anyhow::Result<()> {
+        let mut admin = self.scratch.admin().await?;
+        let wait = async {
+            loop {
+                let waiting: i64 = sqlx::query_scalar(
+                    "select (select count(*) from account.outbox) + (select count(*) from workspace.outbox) \
+                     + (select count(*) from billing.outbox) + (select count(*) from settlement.outbox)",
+                )
+                .fetch_one(&mut admin)
+                .await?;
+                if waiting == 0 {
+                    return anyhow::Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.context("events do not arrive")??;
+        admin.close().await?;
+        Ok(())
+    }
+
+    /// Proves the books: every balance equals the sum of its transfers, every book sums to zero, every settlement adds up, and
+    /// bills, settlements and what billing-svc was told agree to the cent.
+    pub async fn reconcile(&self) -> anyhow::Result<()> {
+        self.quiet().await?;
+        let mut admin = self.scratch.admin().await?;
+        for (name, sql) in INVARIANTS {
+            let broken: Vec<String> = sqlx::query_scalar(*sql).fetch_all(&mut admin).await?;
+            anyhow::ensure!(broken.is_empty(), "{name} is broken: {broken:?}");
+        }
+        admin.close().await?;
+        Ok(())
+    }
+}
+
+async fn start(scratch: &Scratch) -> anyhow::Result<(Stack, Clients)> {
+    let drain_delay = Duration::from_millis(10);
+    let config =
+        StackConfig { server: scratch.server, database: &scratch.database, port_base: 0, drain_delay };
+    let stack = Stack::start(config).await?;
+    let clients = stack.clients()?;
+    Ok((stack, clients))
+}
+
+/// An invariant, and the query that finds what breaks it.
+const INVARIANTS: &[(&str, &str)] = &[
+    (
+        "balance = sum of transfers",
+        "select ledger_account_id::text from settlement.ledger_accounts a where debits <> \
+         coalesce((select sum(amount) from settlement.transfers t where t.billing_account_id = a.billing_account_id \
+           and t.debit_account_id = a.ledger_account_id), 0) or credits <> \
+         coalesce((select sum(amount) from settlement.transfers t where t.billing_account_id = a.billing_account_id \
+           and t.credit_account_id = a.ledger_account_id), 0)",
+    ),
+    (
+        "every book sums to zero",
+        "select billing_account_id::text from settlement.ledger_accounts group by 1, billing_account_id \
+         having sum(debits) <> sum(credits)",
+    ),
+    (
+        "allocations + owed = total",
+        "select bill_id::text from settlement.settlements s where total <> owed + coalesce((select sum(amount) \
+         from settlement.allocations a where a.billing_account_id = s.billing_account_id and a.bill_id = s.bill_id), 0)",
+    ),
+    (
+        "arrears = what is still owed",
+        "select a.billing_account_id::text from settlement.ledger_accounts a where a.kind = 'ARREARS' and a.debits - a.credits <> \
+         coalesce((select sum(owed_remaining) from settlement.settlements s where s.billing_account_id = a.billing_account_id), 0)",
+    ),
+    (
+        "bill total = sum of its lines",
+        "select bill_id::text from billing.bills b where total <> coalesce((select sum(amount) from billing.bill_lines l \
+         where l.workspace_id = b.workspace_id and l.bill_id = b.bill_id), 0)",
+    ),
+    (
+        "every bill is settled once, by its payer, for its total",
+        "select b.bill_id::text from billing.bills b where total <> 0 and (select count(*) from settlement.settlements s \
+         where s.bill_id = b.bill_id and s.billing_account_id = b.billing_account_id and s.total = b.total \
+           and s.bill_digest = b.digest) <> 1",
+    ),
+    (
+        "billing-svc knows how every bill was paid",
+        "select b.bill_id::text from billing.bills b left join billing.bill_settlements p using (workspace_id, bill_id) \
+         where p.bill_id is null or b.total <> voucher_amount + card_amount + cash_amount + cloud_amount + owed_amount",
+    ),
+    (
+        "digests chain per workspace",
+        "select b.bill_id::text from billing.bills b left join billing.bills p on p.workspace_id = b.workspace_id \
+         and p.chain_number = b.chain_number - 1 where b.previous_digest <> coalesce(p.digest, '')",
+    ),
+];
+
+/// An amount in CNY.
+pub fn cny(amount: &str) -> Money {
+    Money { currency_code: "CNY".to_owned(), amount: amount.to_owned() }
+}
+
+impl Settled {
+    /// The workspace's id.
+    pub fn workspace(&self) -> &str {
+        &self.registration.workspace_id
+    }
+
+    /// The payer's id.
+    pub fn payer(&self) -> &str {
+        &self.registration.billing_account_id
+    }
+
+    /// A record of the first day, so many minutes after its 00:00.
+    pub fn record(&self, place: &str, minute: i64, usage: (&str, &str, &str)) -> UsageRecord {
+        let time = self.day.start() + time::Duration::minutes(minute);
+        self.journey.record(self.workspace(), place, time, usage)
+    }
+
+    /// A point of the first day.
+    pub fn point(
+        &self,
+        hour: i64,
+        (meter, dimension, quantity): (&str, &str, &str),
+        revision: i64,
+    ) -> UsagePoint {
+        UsagePoint {
+            workspace_id: self.workspace().to_owned(),
+            meter: meter.to_owned(),
+            dimension: dimension.to_owned(),
+            retention_days: 0,
+            hour_time: Some(chassis::wire::timestamp(self.day.start() + time::Duration::hours(hour))),
+            quantity: quantity.to_owned(),
+            revision,
+        }
+    }
+}

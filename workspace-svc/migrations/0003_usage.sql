@@ -143,16 +143,22 @@ grant select, insert, update on workspace.day_fences to tallystick_workspace_app
 grant select, insert on workspace.sealed_days to tallystick_workspace_app;
 grant select, insert on workspace.sealed_lines to tallystick_workspace_app;
 
--- Partitions: the app role has no DDL, so this function, owned by the owner role, is its only way to make
--- a day's partition.
+-- Partitions: the app role has no DDL, so this function, owned by the owner role, is its only way to make a day's partition. It
+-- makes the table apart and attaches it, which unlike "create table ... partition of" does not keep ingest waiting.
 create function workspace.make_usage_partition(day date) returns void
 language plpgsql security definer set search_path = '' as $$
+declare
+    name constant text := 'usage_records_' || to_char(day, 'YYYYMMDD');
 begin
-    execute format(
-        'create table if not exists workspace.%I partition of workspace.usage_records for values from (%L) to (%L)',
-        'usage_records_' || to_char(day, 'YYYYMMDD'), day, day + 1);
+    perform pg_advisory_xact_lock(3490, day - date '2000-01-01');
+    if to_regclass('workspace.' || name) is not null then
+        return;
+    end if;
+    execute format('create table workspace.%I (like workspace.usage_records including all)', name);
+    execute format('alter table workspace.usage_records attach partition workspace.%I for values from (%L) to (%L)',
+        name, day, day + 1);
 end
 $$;
-comment on function workspace.make_usage_partition is 'Makes the partition of a day unless it is there';
+comment on function workspace.make_usage_partition is 'Makes the partition of a day unless it is there; callers that race take turns';
 revoke all on function workspace.make_usage_partition from public;
 grant execute on function workspace.make_usage_partition to tallystick_workspace_app;

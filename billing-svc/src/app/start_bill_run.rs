@@ -43,6 +43,7 @@ pub async fn start_bill_run(
         workspace_count: reading.workspace_count,
         billed_count: 0,
         failed_count: 0,
+        trace_context: chassis::telemetry::current_trace_context(),
         created_at: now,
         finished_at: None,
     };

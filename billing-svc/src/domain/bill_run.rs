@@ -21,6 +21,8 @@ pub struct BillRun {
     pub billed_count: i32,
     /// Workspaces that could not be billed.
     pub failed_count: i32,
+    /// The trace of the call that asked for it; empty outside of one.
+    pub trace_context: String,
     /// When it was asked for.
     pub created_at: OffsetDateTime,
     /// When it ended.

@@ -16,6 +16,7 @@ struct Row {
     workspace_count: i32,
     billed_count: i32,
     failed_count: i32,
+    trace_context: String,
     created_at: OffsetDateTime,
     finished_at: Option<OffsetDateTime>,
 }
@@ -32,6 +33,7 @@ impl TryFrom<Row> for BillRun {
             workspace_count: row.workspace_count,
             billed_count: row.billed_count,
             failed_count: row.failed_count,
+            trace_context: row.trace_context,
             created_at: row.created_at,
             finished_at: row.finished_at,
         })
@@ -40,11 +42,13 @@ impl TryFrom<Row> for BillRun {
 
 pub async fn insert(connection: &mut PgConnection, run: &BillRun) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into billing.bill_runs (run_id, usage_date, state, workspace_count, created_at) values ($1, $2, $3, $4, $5)",
+        "insert into billing.bill_runs (run_id, usage_date, state, workspace_count, trace_context, created_at) \
+         values ($1, $2, $3, $4, $5, $6)",
         run.run_id.uuid(),
         run.usage_date.date(),
         run.state.word(),
         run.workspace_count,
+        run.trace_context,
         run.created_at,
     )
     .execute(connection)
@@ -55,7 +59,7 @@ pub async fn insert(connection: &mut PgConnection, run: &BillRun) -> sqlx::Resul
 pub async fn get(connection: &mut PgConnection, id: RunId) -> sqlx::Result<Option<BillRun>> {
     let row = sqlx::query_as!(
         Row,
-        "select run_id, usage_date, state, workspace_count, billed_count, failed_count, created_at, finished_at \
+        "select run_id, usage_date, state, workspace_count, billed_count, failed_count, trace_context, created_at, finished_at \
          from billing.bill_runs where run_id = $1",
         id.uuid(),
     )
@@ -72,7 +76,7 @@ pub async fn list(
 ) -> sqlx::Result<Vec<BillRun>> {
     let rows = sqlx::query_as!(
         Row,
-        "select run_id, usage_date, state, workspace_count, billed_count, failed_count, created_at, finished_at \
+        "select run_id, usage_date, state, workspace_count, billed_count, failed_count, trace_context, created_at, finished_at \
          from billing.bill_runs where $1::uuid is null or run_id < $1 order by run_id desc limit $2",
         before.map(RunId::uuid),
         limit,
@@ -86,7 +90,7 @@ pub async fn list(
 pub async fn find_unfinished(connection: &mut PgConnection) -> sqlx::Result<Option<BillRun>> {
     let row = sqlx::query_as!(
         Row,
-        "select run_id, usage_date, state, workspace_count, billed_count, failed_count, created_at, finished_at \
+        "select run_id, usage_date, state, workspace_count, billed_count, failed_count, trace_context, created_at, finished_at \
          from billing.bill_runs where state in ('PENDING', 'RUNNING') order by created_at, run_id limit 1",
     )
     .fetch_optional(connection)

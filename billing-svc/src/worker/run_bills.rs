@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chassis::server::Frame;
 use chassis::worker::Pace;
+use tracing::Instrument as _;
 
 use crate::app::{App, make_bills};
 
@@ -15,7 +16,8 @@ pub fn start(frame: &Frame, app: App) {
         let app = app.clone();
         async move {
             let Some(run) = make_bills::unfinished(&app).await? else { return Ok(Pace::Idle) };
-            let worked = make_bills::make_bills(&app, &run).await?;
+            let span = chassis::telemetry::span_under(&run.trace_context, "make_bills", "billing-svc");
+            let worked = make_bills::make_bills(&app, &run).instrument(span).await?;
             Ok(if worked { Pace::Again } else { Pace::Idle })
         }
     });

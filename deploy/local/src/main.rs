@@ -36,6 +36,9 @@ struct Arguments {
     /// Where the private PostgreSQL and the token file live.
     #[arg(long, env = "TALLYSTICK_HOME", global = true)]
     home: Option<PathBuf>,
+    /// The database to use instead of the command's own.
+    #[arg(long, env = "TALLYSTICK_DATABASE", global = true)]
+    database: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -87,6 +90,7 @@ struct Place {
     home: PathBuf,
     server: Server,
     port_base: u16,
+    database: Option<String>,
     cluster: Option<Cluster>,
     telemetry: telemetry::Telemetry,
     interrupted: CancellationToken,
@@ -110,7 +114,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             (cluster.server.clone(), Some(cluster))
         }
     };
-    let place = Place { home, server, port_base: arguments.port_base, cluster, telemetry, interrupted };
+    let place = Place {
+        home,
+        server,
+        port_base: arguments.port_base,
+        database: arguments.database,
+        cluster,
+        telemetry,
+        interrupted,
+    };
     let done = match arguments.command {
         None => serve_demonstration(&place).await,
         Some(Command::Demo) => play_demonstration(&place).await,
@@ -153,16 +165,18 @@ async fn play_demonstration(place: &Place) -> anyhow::Result<()> {
 async fn start_demonstration(place: &Place) -> anyhow::Result<Stack> {
     let today = UsageDate::of(chassis::clock::Clock::system().now());
     screen::step("migrating the database of the demonstration");
-    if !databases::prepare_before(&place.server, databases::DEMONSTRATION, today).await? {
+    let database = place.database.as_deref().unwrap_or(databases::DEMONSTRATION);
+    if !databases::prepare_before(&place.server, database, today).await? {
         screen::step("the demonstration was begun before: what was done is found, not done again");
     }
-    start(place, databases::DEMONSTRATION, place.port_base).await
+    start(place, database, place.port_base).await
 }
 
 async fn serve_main(place: &Place) -> anyhow::Result<()> {
     screen::step("migrating the database");
-    databases::prepare(&place.server, databases::MAIN).await?;
-    let stack = start(place, databases::MAIN, place.port_base).await?;
+    let database = place.database.as_deref().unwrap_or(databases::MAIN);
+    databases::prepare(&place.server, database).await?;
+    let stack = start(place, database, place.port_base).await?;
     let count = prices::load(&stack.clients()?).await?;
     screen::step(&format!("{count} prices are loaded"));
     print_lines_to_copy(place, &stack, None);
@@ -236,8 +250,9 @@ async fn bill(place: &Place, job: Job) -> anyhow::Result<()> {
     let today = UsageDate::of(chassis::clock::Clock::system().now());
     anyhow::ensure!(job.day <= today, "{} is in the future", job.day);
     if job.day < today.plus_days(-HORIZON_DAYS) {
-        databases::prepare(&place.server, databases::MAIN).await?;
-        let stack = start(place, databases::MAIN, 0).await?;
+        let database = place.database.as_deref().unwrap_or(databases::MAIN);
+        databases::prepare(&place.server, database).await?;
+        let stack = start(place, database, 0).await?;
         let clients = stack.clients()?;
         let quoted = async {
             prices::load(&clients).await?;
@@ -250,7 +265,8 @@ async fn bill(place: &Place, job: Job) -> anyhow::Result<()> {
         stack.stop().await?;
         return done;
     }
-    let name = format!("tallystick_file_{}", job.namespace().simple());
+    let own = format!("tallystick_file_{}", job.namespace().simple());
+    let name = place.database.clone().unwrap_or(own);
     if !databases::prepare_before(&place.server, &name, job.day).await? {
         screen::step("this file was billed before: what was done is found, not done again");
     }

@@ -1,0 +1,14 @@
+//! Stories of the whole system, each in a world of its own.
+
+mod access;
+mod bad_input;
+mod contract;
+mod idempotency;
+mod pages;
+mod registration;
+mod schema_walls;
+mod seal_under_ingest;
+mod service_behaviour;
+mod settlement;
+mod trace;
+mod usage_to_bill;

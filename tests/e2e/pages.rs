@@ -1,0 +1,88 @@
+//! Every list is paged by key: a walk in small pages meets every row once; a token fits only its own list.
+
+use chassis::status::reason_of;
+use tallystick_proto::account::v1::{BillingAccountServiceListRequest, ConsoleAccountServiceListRequest};
+use tallystick_proto::billing::v1::{
+    BillRunServiceListRequest, BillServiceListRequest, PriceBookServiceListRequest,
+};
+use tallystick_proto::settlement::v1::{
+    SettlementServiceListRequest, WalletServiceListEntriesRequest, WalletServiceListVouchersRequest,
+};
+use tallystick_proto::workspace::v1::{
+    BindingServiceListRequest, UsageServiceListMetersRequest, WorkspaceServiceListRequest,
+};
+use tests::{World, cny};
+use time::Duration;
+
+/// Walks a list in pages of one and in one page, and compares.
+macro_rules! walks {
+    ($client:expr, $method:ident, $request:expr, $rows:ident, $count:expr) => {{
+        let whole = $client.clone().$method($request.clone()).await.unwrap().into_inner();
+        let mut walked = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let mut request = $request.clone();
+            request.page_size = 1;
+            request.page_token = page_token;
+            let page = $client.clone().$method(request).await.unwrap().into_inner();
+            assert!(page.$rows.len() <= 1);
+            walked.extend(page.$rows);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(walked, whole.$rows, stringify!($rows));
+        assert_eq!(walked.len(), $count, stringify!($rows));
+        let mut negative = $request.clone();
+        negative.page_size = -1;
+        let refused = $client.clone().$method(negative).await.unwrap_err();
+        assert_eq!(reason_of(&refused).as_deref(), Some("FIELD_INVALID"));
+        let mut forged = $request;
+        forged.page_token = "Zm9yZ2Vk".into();
+        let refused = $client.clone().$method(forged).await.unwrap_err();
+        assert_eq!(reason_of(&refused).as_deref(), Some("FIELD_INVALID"));
+    }};
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_list_is_walked_page_by_page() {
+    let world = World::new().await.unwrap();
+    let first = world.customer("first").await.unwrap();
+    let second = world.journey("second").register().await.unwrap();
+    first.journey.top_up(first.payer(), cny("100.00")).await.unwrap();
+    first.journey.grant_voucher(first.payer(), cny("0.50"), first.day).await.unwrap();
+    for offset in 0..3 {
+        let day = first.day.plus_days(offset);
+        world.clients.advance_to(day.start() + Duration::hours(10)).await.unwrap();
+        let time = day.start() + Duration::hours(9);
+        let record =
+            first.journey.record(first.workspace(), &format!("day {offset}"), time, ("log", "", "2000000"));
+        first.journey.ingest(vec![record]).await.unwrap();
+        world.clients.advance_to(day.end() + Duration::minutes(65)).await.unwrap();
+        first.journey.seal(day).await.unwrap();
+        first.journey.run_bills(day).await.unwrap();
+    }
+    world.reconcile().await.unwrap();
+    let c = &world.clients;
+    walks!(c.console_accounts, list, ConsoleAccountServiceListRequest::default(), console_accounts, 2);
+    walks!(c.billing_accounts, list, BillingAccountServiceListRequest::default(), billing_accounts, 2);
+    walks!(c.workspaces, list, WorkspaceServiceListRequest::default(), workspaces, 2);
+    let bindings = BindingServiceListRequest { workspace_id: second.workspace_id, ..Default::default() };
+    walks!(c.bindings, list, bindings, bindings, 1);
+    walks!(c.usage, list_meters, UsageServiceListMetersRequest::default(), meters, 18);
+    walks!(c.price_books, list, PriceBookServiceListRequest::default(), price_books, 4);
+    walks!(c.bill_runs, list, BillRunServiceListRequest::default(), bill_runs, 3);
+    let of_workspace =
+        BillServiceListRequest { workspace_id: first.workspace().into(), ..Default::default() };
+    walks!(c.bills, list, of_workspace, bills, 3);
+    let of_payer = BillServiceListRequest { billing_account_id: first.payer().into(), ..Default::default() };
+    walks!(c.bills, list, of_payer, bills, 3);
+    let payer = || first.payer().to_owned();
+    let entries = WalletServiceListEntriesRequest { billing_account_id: payer(), ..Default::default() };
+    walks!(c.wallets, list_entries, entries, entries, 6);
+    let vouchers = WalletServiceListVouchersRequest { billing_account_id: payer(), ..Default::default() };
+    walks!(c.wallets, list_vouchers, vouchers, vouchers, 1);
+    let settlements = SettlementServiceListRequest { billing_account_id: payer(), ..Default::default() };
+    walks!(c.settlements, list, settlements, settlements, 3);
+}
