@@ -66,7 +66,7 @@ pub async fn run<F, W>(
 }
 
 /// How long a claim holds without being taken again. Real time: a test clock does not move it.
-const CLAIM_SECS: i32 = 30;
+const CLAIM_SECS: i32 = 10;
 
 /// Work that only one process may do at a time.
 pub struct Claim<'a> {
