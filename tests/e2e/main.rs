@@ -2,6 +2,7 @@
 
 mod access;
 mod bad_input;
+mod constraints;
 mod contract;
 mod idempotency;
 mod pages;
