@@ -22,6 +22,8 @@ const ADMIN: &str = "tallystick_admin";
 const MAJOR_MIN: u32 = 15;
 /// A server that does not answer by then will not.
 const START_MAX: Duration = Duration::from_secs(60);
+/// One process makes roles at a time.
+const ROLES_LOCK: i64 = 0x7a11_7572;
 const ROLES_SQL: &str = include_str!("../../deploy/sql/roles.sql");
 
 /// Where the server programs are.
@@ -211,6 +213,9 @@ impl Server {
 
     /// Makes roles and schemas in a database. The roles' password follows from the administrator's, so that it need not be kept.
     pub async fn provision(&self, connection: &mut PgConnection) -> anyhow::Result<()> {
+        // Roles belong to the whole server, and two that alter one at once fail; advisory locks belong to one database.
+        let mut turn = self.connect("postgres").await?;
+        sqlx::query("select pg_advisory_lock($1)").bind(ROLES_LOCK).execute(&mut turn).await?;
         sqlx::raw_sql(ROLES_SQL).execute(&mut *connection).await.context("deploy/sql/roles.sql")?;
         let password = self.role_password();
         for schema in ["account", "workspace", "billing", "settlement"] {
@@ -219,6 +224,7 @@ impl Server {
                 sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
             }
         }
+        turn.close().await?;
         Ok(())
     }
 

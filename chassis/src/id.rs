@@ -1,7 +1,10 @@
 //! Typed ids: a prefix that says what it is, and a UUIDv7 that says when it was made.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::Mutex;
+
 use time::OffsetDateTime;
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::{ContextV7, Timestamp, Uuid};
 
 /// A string that is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,10 +14,13 @@ pub struct InvalidId {
     pub prefix: &'static str,
 }
 
-/// A new UUIDv7 of this moment.
+/// Counts within a millisecond, so that ids of one process sort in the order they were made.
+static CONTEXT: Mutex<AssertUnwindSafe<ContextV7>> = Mutex::new(AssertUnwindSafe(ContextV7::new()));
+
+/// A new UUIDv7 of this moment, greater than every one that this process has made before.
 pub fn uuid_at(now: OffsetDateTime) -> Uuid {
     let seconds = u64::try_from(now.unix_timestamp()).unwrap_or(0);
-    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.nanosecond()))
+    Uuid::new_v7(Timestamp::from_unix(&CONTEXT, seconds, now.nanosecond()))
 }
 
 /// The id that always follows from a namespace and a name: so a step of a journey that is repeated asks for the same thing.
@@ -103,5 +109,12 @@ mod tests {
         let early = WorkspaceId::new(OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000));
         let late = WorkspaceId::new(OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_001));
         assert!(early < late);
+    }
+
+    #[test]
+    fn ids_of_one_moment_sort_in_the_order_they_were_made() {
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_002);
+        let ids: Vec<_> = (0..1_000).map(|_| uuid_at(now)).collect();
+        assert!(ids.is_sorted());
     }
 }

@@ -6,6 +6,7 @@ mod constraints;
 mod contract;
 mod idempotency;
 mod pages;
+mod reads;
 mod registration;
 mod schema_walls;
 mod seal_under_ingest;

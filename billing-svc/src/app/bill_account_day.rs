@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::App;
 use crate::domain::bill::{Bill, BillSettlement, daily_bill};
-use crate::domain::bill_run::{RunFailure, Tally};
+use crate::domain::bill_run::{LINES_MAX, RunFailure, Tally};
 use crate::domain::price_book::{BookKey, Prices};
 use crate::domain::rating::{self, BillLine};
 use crate::domain::sealed_day::SealedDay;
@@ -67,6 +67,9 @@ pub async fn bill_account_day(
 fn rate_day<'a>(day: &'a SealedDay, books: &HashMap<BookKey, Option<Book>>) -> Result<Rated<'a>, RunFailure> {
     let book = books.get(&day.book()).and_then(Option::as_ref);
     let book = book.ok_or_else(|| RunFailure::no_book(day.workspace_id))?;
+    if day.quantities.len() > LINES_MAX {
+        return Err(RunFailure::too_many_lines(day.workspace_id, day.quantities.len()));
+    }
     let lines = rating::rate(&day.quantities, &book.prices, day.currency)
         .map_err(|unratable| RunFailure::unratable(day.workspace_id, &unratable))?;
     Ok(Rated { day, lines, price_version: book.version })

@@ -6,6 +6,9 @@ use time::OffsetDateTime;
 
 use super::rating::{Quantity, Unratable};
 
+/// Lines of one bill: what settlement-svc takes in one message.
+pub const LINES_MAX: usize = 20_000;
+
 /// A run.
 #[derive(Debug, Clone)]
 pub struct BillRun {
@@ -77,6 +80,12 @@ impl RunFailure {
     pub fn no_book(workspace_id: WorkspaceId) -> Self {
         let message = "no price book for its currency and site class".to_owned();
         Self { workspace_id, reason: "NO_BOOK", message }
+    }
+
+    /// The day has more lines than a bill can have.
+    pub fn too_many_lines(workspace_id: WorkspaceId, count: usize) -> Self {
+        let message = format!("{count} lines, and a bill has {LINES_MAX} at most");
+        Self { workspace_id, reason: "OUT_OF_BOUNDS", message }
     }
 
     /// A quantity could not be priced.

@@ -20,6 +20,9 @@ const PEER: &str = "workspace-svc";
 /// Reading a day of 100,000 workspaces takes a while.
 const STREAM_DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// One workspace with very many log indexes is listed as a failure; it must not keep the day of all others from being read.
+const SEALED_DAY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// The day has no manifest.
 #[derive(Debug)]
 pub struct NotSealed;
@@ -38,7 +41,7 @@ pub struct Reading {
 impl SealedDays {
     /// Over this channel.
     pub fn new(channel: PeerChannel) -> Self {
-        Self(UsageServiceClient::new(channel))
+        Self(UsageServiceClient::new(channel).max_decoding_message_size(SEALED_DAY_BYTES_MAX))
     }
 
     /// Opens a sealed day: its manifest now, its workspaces one by one.

@@ -19,7 +19,8 @@ use crate::app::{App, read_wallet};
 use crate::domain::deduction::Line;
 use crate::domain::settlement::Bill;
 
-const LINES_MAX: usize = 1_000;
+/// billing-svc issues no bill with more.
+const LINES_MAX: usize = 20_000;
 
 pub struct Room {
     pub app: App,
