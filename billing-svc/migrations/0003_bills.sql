@@ -29,7 +29,7 @@ create table billing.bill_run_failures (
     message text not null,
     constraint bill_run_failures_pkey primary key (run_id, workspace_id),
     constraint bill_run_failures_run_id_fkey foreign key (run_id) references billing.bill_runs,
-    constraint bill_run_failures_reason_check check (reason in ('NO_PRICE', 'NO_BOOK', 'OUT_OF_BOUNDS'))
+    constraint bill_run_failures_reason_check check (reason in ('NO_PRICE', 'NO_BOOK', 'OUT_OF_BOUNDS', 'FAULT'))
 );
 comment on table billing.bill_run_failures is 'Workspaces that a run could not bill, with the reason; reference';
 
@@ -94,7 +94,8 @@ create table billing.bill_lines (
     constraint bill_lines_bill_fkey foreign key (workspace_id, bill_id) references billing.bills,
     constraint bill_lines_number_check check (line_number > 0),
     constraint bill_lines_quantity_check check (quantity >= 0 and quantity < 1e18 and scale(quantity) <= 2),
-    constraint bill_lines_units_check check (units = trunc(quantity / unit_size, 2) and scale(units) <= 2),
+    constraint bill_lines_units_check check (units * unit_size <= quantity and quantity < (units + 0.01) * unit_size
+        and scale(units) <= 2),
     constraint bill_lines_discount_check check (discount between 0 and 1 and scale(discount) <= 4),
     constraint bill_lines_list_amount_check check (list_amount = units * unit_price and list_amount < 1e12),
     constraint bill_lines_amount_check check (scale(amount) <= 2 and amount = round(list_amount * discount, 2))
@@ -138,7 +139,7 @@ create table billing.account_entries (
 comment on table billing.account_entries is 'One row per bill on its payer''s side: lists, months and previews of an account; distributed by billing_account_id';
 
 grant select, insert, update on billing.bill_runs to tallystick_billing_app;
-grant select, insert on billing.bill_run_failures to tallystick_billing_app;
+grant select, insert, delete on billing.bill_run_failures to tallystick_billing_app;
 grant select, insert, update on billing.bill_chains to tallystick_billing_app;
 grant select, insert on billing.bills to tallystick_billing_app;
 grant select, insert on billing.bill_lines to tallystick_billing_app;

@@ -127,9 +127,10 @@ impl Cluster {
         let lock = private_file(&folder.join("lock"))?;
         let starting = private_file(&folder.join("starting"))?;
         starting.lock()?;
+        let owned = lock.try_lock().is_ok();
         if let Some(server) = Server::read(&folder)
             && server.answers().await
-            && (durability == Durability::ForTests || lock.try_lock().is_err())
+            && (durability == Durability::ForTests || !owned)
         {
             return Ok(Self { server, keeper: None, _lock: None });
         }
@@ -139,8 +140,12 @@ impl Cluster {
         if durability == Durability::ForTests && data.exists() {
             fs::remove_dir_all(&data)?;
         }
+        let made = data.join("PG_VERSION").exists();
         let password = match Server::read(&folder) {
-            Some(server) if data.join("PG_VERSION").exists() => server.password,
+            Some(server) if made => server.password,
+            None if made => {
+                bail!("{} has data and no password for it: `reset` removes both", folder.display())
+            }
             _ => {
                 say("making a PostgreSQL cluster");
                 let password = crate::auth::Signer::generate_secret()?;
@@ -263,9 +268,13 @@ impl Server {
     }
 
     fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        let mut file = private_file(&folder.join("server"))?;
+        // Whole or not at all: without its password the data is lost.
+        let unfinished = folder.join("server.unfinished");
+        let mut file = private_file(&unfinished)?;
         file.set_len(0)?;
         write!(file, "{}\n{}\n", self.port, self.password)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, folder.join("server"))?;
         Ok(())
     }
 }
@@ -349,7 +358,7 @@ impl Runner {
             .arg("--pwfile")
             .arg(&secret)
             .args(["--username", ADMIN, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"])
-            .args(["--data-checksums", "--no-instructions", "--no-sync"])
+            .args(["--data-checksums", "--no-instructions"])
             .output()?;
         fs::remove_file(&secret)?;
         ensure!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));

@@ -1,5 +1,6 @@
 //! Events leave through the outbox of the transaction that made them true. The relay delivers each at least once, in order per
-//! aggregate; receivers are idempotent. A row that is refused for good, or too often, is parked: it holds back nothing.
+//! aggregate; receivers are idempotent. A row that is refused for good is parked and holds back nothing; one whose receiver does
+//! not answer is tried for ever, since an outage, however long, must not leave a bill unsettled or overtaken.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,10 +17,8 @@ use crate::worker::{Claim, Pace};
 
 /// Rows per look.
 const BATCH_ROWS_MAX: i64 = 64;
-/// After so many tries a row is parked.
-const ATTEMPTS_MAX: i32 = 40;
-/// The longest wait between two tries.
-const BACKOFF_MAX_SECS: i32 = 60;
+/// The longest wait between two tries, in half seconds, so that the first try after a hiccup comes soon.
+const BACKOFF_MAX_HALF_SECS: i32 = 30;
 
 /// An event on its way out.
 #[derive(Debug, Clone)]
@@ -82,11 +81,9 @@ pub fn undelivered(status: &tonic::Status) -> Undelivered {
     use tonic::Code;
     let message = format!("{:?} {}", status.code(), status.message());
     match status.code() {
-        Code::InvalidArgument
-        | Code::FailedPrecondition
-        | Code::AlreadyExists
-        | Code::OutOfRange
-        | Code::Unimplemented => Undelivered::Never(message),
+        Code::InvalidArgument | Code::FailedPrecondition | Code::AlreadyExists | Code::OutOfRange => {
+            Undelivered::Never(message)
+        }
         _ => Undelivered::Later(message),
     }
 }
@@ -131,6 +128,9 @@ impl Relay {
             return Ok(Pace::Idle);
         }
         for row in rows {
+            if !claim.take(&format!("relay:{}", self.destination)).await? {
+                return Ok(Pace::Idle);
+            }
             crate::fault::point("relay.before_delivery");
             let span = crate::telemetry::span_under(&row.trace_context, "relay", self.destination);
             self.carry(row).instrument(span).await?;
@@ -157,9 +157,7 @@ impl Relay {
                 self.delete(&row).await
             }
             Err(Undelivered::Never(reason)) => self.park(&row, &reason).await,
-            Err(Undelivered::Later(reason)) if row.attempts + 1 >= ATTEMPTS_MAX => {
-                self.park(&row, &reason).await
-            }
+
             Err(Undelivered::Later(reason)) => self.postpone(&row, &reason).await,
         }
     }
@@ -188,17 +186,18 @@ impl Relay {
 
     async fn postpone(&self, row: &Row, reason: &str) -> sqlx::Result<()> {
         tracing::warn!(destination = self.destination, kind = row.kind, aggregate_id = %row.aggregate_id, reason, "not delivered");
-        let wait_secs = 1_i32
+        metrics::counter!("outbox_postponed_total", "destination" => self.destination).increment(1);
+        let wait_half_secs = 1_i32
             .checked_shl(u32::try_from(row.attempts).unwrap_or(0))
             .unwrap_or(i32::MAX)
-            .clamp(1, BACKOFF_MAX_SECS);
+            .clamp(1, BACKOFF_MAX_HALF_SECS);
         let sql = self.schema.sql(
             "update {schema}.outbox set attempts = attempts + 1, last_error = left($4, 1000), \
-             next_attempt_at = clock_timestamp() + make_interval(secs => $5 / 4.0) \
+             next_attempt_at = clock_timestamp() + make_interval(secs => $5 / 2.0) \
              where aggregate_id = $1 and destination = $2 and aggregate_seq = $3",
         );
         let query = sqlx::query(sql).bind(row.aggregate_id).bind(self.destination).bind(row.aggregate_seq);
-        query.bind(reason).bind(wait_secs).execute(&self.pool).await.map(drop)
+        query.bind(reason).bind(wait_half_secs).execute(&self.pool).await.map(drop)
     }
 
     async fn touch(

@@ -1,6 +1,15 @@
 //! The public surface as text: an accidental change of the contract changes this file, and a line that disappears has to be
 //! explained. To accept a change: `UPDATE_GOLDEN=1 cargo test -p tallystick-proto --test surface`.
 
+// Tests may be direct.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions
+)]
+
 use std::fmt::Write as _;
 use std::path::Path;
 

@@ -74,7 +74,8 @@ async fn bad_accounts(world: &World, cases: &mut Cases) {
         currency_code: "CNY".into(),
         workspace_name: "New".into(),
     };
-    let bad: [(&str, fn(&mut RegistrationServiceRegisterRequest)); 10] = [
+    type Break = fn(&mut RegistrationServiceRegisterRequest);
+    let bad: [(&str, Break); 10] = [
         ("no request id", |r| r.request_id.clear()),
         ("a request id that is no UUID", |r| r.request_id = "12345".into()),
         ("no site", |r| r.site = 0),
@@ -273,23 +274,12 @@ async fn bad_batches(world: &World, customer: &Settled, cases: &mut Cases) {
     cases.add("5,001 points", answer, Code::InvalidArgument, "FIELD_INVALID");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bad_records_are_refused_by_index_and_the_rest_of_their_batch_is_counted() {
-    let world = World::new().await.unwrap();
-    let customer = world.customer("records").await.unwrap();
-    let now = world.clients.now().await.unwrap();
-    world
-        .clients
-        .usage
-        .clone()
-        .ingest_batch(UsageServiceIngestBatchRequest {
-            records: vec![customer.record("first", 0, ("log", "", "7"))],
-        })
-        .await
-        .unwrap();
-    let dump = world.dump().await.unwrap();
+/// What is wrong, the record, and the reason that it must be refused with.
+type BadRecord = (&'static str, UsageRecord, ErrorReason);
+
+fn bad_records(customer: &Settled, now: time::OffsetDateTime) -> Vec<BadRecord> {
     let good = customer.record("bad", 0, ("log", "", "1"));
-    let bad: Vec<(&str, UsageRecord, ErrorReason)> = vec![
+    vec![
         (
             "a workspace id that is none",
             UsageRecord { workspace_id: "x".into(), ..good.clone() },
@@ -358,7 +348,25 @@ async fn bad_records_are_refused_by_index_and_the_rest_of_their_batch_is_counted
             customer.record("first", 0, ("log", "", "8")),
             ErrorReason::EventIdReused,
         ),
-    ];
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_records_are_refused_by_index_and_the_rest_of_their_batch_is_counted() {
+    let world = World::new().await.unwrap();
+    let customer = world.customer("records").await.unwrap();
+    let now = world.clients.now().await.unwrap();
+    world
+        .clients
+        .usage
+        .clone()
+        .ingest_batch(UsageServiceIngestBatchRequest {
+            records: vec![customer.record("first", 0, ("log", "", "7"))],
+        })
+        .await
+        .unwrap();
+    let dump = world.dump().await.unwrap();
+    let bad = bad_records(&customer, now);
     let records: Vec<_> = bad.iter().map(|(_, record, _)| record.clone()).collect();
     let answer =
         world.clients.usage.clone().ingest_batch(UsageServiceIngestBatchRequest { records }).await.unwrap();
@@ -396,4 +404,67 @@ async fn points_with_an_equal_revision_must_agree() {
     assert_eq!(reasons, [ErrorReason::PointRevisionReused, ErrorReason::RecordMalformed]);
     assert_eq!(answer.superseded_count, 1);
     assert_eq!(world.dump().await.unwrap(), dump);
+}
+
+/// The first thing that happens to a wallet is a refusal: it leaves no trace, not even an empty book.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_payment_opens_no_book() {
+    let world = World::without_prices().await.unwrap();
+    let customer = world.customer("fresh").await.unwrap();
+    let dump = world.dump().await.unwrap();
+    let request = WalletServiceTopUpRequest {
+        request_id: id(20),
+        billing_account_id: customer.payer().to_owned(),
+        amount: Some(Money { currency_code: "USD".into(), amount: "1.00".into() }),
+        provider: "bank".into(),
+        reference: "x".into(),
+    };
+    let refused = world.clients.wallets.clone().top_up(request).await.unwrap_err();
+    assert_eq!(reason_of(&refused).as_deref(), Some("CURRENCY_MISMATCH"));
+    let balance = customer.journey.balance(customer.payer()).await.unwrap();
+    assert_eq!(balance.cash, Some(tests::cny("0.00")));
+    assert_eq!(world.dump().await.unwrap(), dump);
+}
+
+/// Repeats within a batch are judged by what is stored, and share the refusal of the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn repeats_within_a_batch_are_judged_by_what_is_stored() {
+    let world = World::new().await.unwrap();
+    let customer = world.customer("repeats").await.unwrap();
+    world.clients.advance_to(customer.day.start() + Duration::hours(2)).await.unwrap();
+    let send = async |records: Vec<UsageRecord>| {
+        let request = UsageServiceIngestBatchRequest { records };
+        let answer = world.clients.usage.clone().ingest_batch(request).await.unwrap().into_inner();
+        let refused: Vec<_> =
+            answer.refusals.iter().map(|refusal| (refusal.index, refusal.reason())).collect();
+        (answer.accepted_count, answer.duplicate_count, refused)
+    };
+    let one = |quantity| customer.record("one", 1, ("log", "", quantity));
+    let reused = |index| (index, ErrorReason::EventIdReused);
+    assert_eq!(send(vec![one("1"), one("1"), one("2")]).await, (1, 1, vec![reused(2)]));
+    assert_eq!(send(vec![one("2"), one("1"), one("2")]).await, (0, 1, vec![reused(0), reused(2)]));
+    customer.journey.report_points(vec![customer.point(0, ("trace", "", "5"), 0)]).await.unwrap();
+    let record = || customer.record("mode", 1, ("trace", "", "1"));
+    let mode = |index| (index, ErrorReason::SourceMode);
+    assert_eq!(send(vec![record(), record()]).await, (0, 0, vec![mode(0), mode(1)]));
+}
+
+/// A point names only a policy that its meter's data can be under: else it would count twice, or could never be billed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_point_under_a_policy_that_cannot_be_is_refused() {
+    let world = World::new().await.unwrap();
+    let customer = world.customer("policies").await.unwrap();
+    world.clients.advance_to(customer.day.start() + Duration::hours(2)).await.unwrap();
+    let under = |meter: &str, retention_days| {
+        let mut point = customer.point(0, (meter, "", "1"), 0);
+        point.retention_days = retention_days;
+        point
+    };
+    let points = vec![under("trigger", 14), under("log", 5), under("log", 7)];
+    let answer =
+        world.clients.usage.clone().report_points(UsageServiceReportPointsRequest { points }).await.unwrap();
+    let answer = answer.into_inner();
+    let refused: Vec<_> = answer.refusals.iter().map(|refusal| (refusal.index, refusal.reason())).collect();
+    assert_eq!(refused, [(0, ErrorReason::RecordMalformed), (1, ErrorReason::RecordMalformed)]);
+    assert_eq!(answer.accepted_count, 1);
 }

@@ -1,5 +1,14 @@
 //! Stories of the whole system, each in a world of its own.
 
+// Tests may be direct.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions
+)]
+
 mod access;
 mod bad_input;
 mod constraints;

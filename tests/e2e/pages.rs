@@ -38,7 +38,7 @@ macro_rules! walks {
         negative.page_size = -1;
         let refused = $client.clone().$method(negative).await.unwrap_err();
         assert_eq!(reason_of(&refused).as_deref(), Some("FIELD_INVALID"));
-        let mut forged = $request;
+        let mut forged = $request.clone();
         forged.page_token = "Zm9yZ2Vk".into();
         let refused = $client.clone().$method(forged).await.unwrap_err();
         assert_eq!(reason_of(&refused).as_deref(), Some("FIELD_INVALID"));

@@ -376,3 +376,36 @@ async fn records_and_points_of_one_item_do_not_mix() {
     assert_eq!(answer.refusals[0].reason(), ErrorReason::SourceMode);
     assert_eq!(world.dump().await.unwrap(), dump);
 }
+
+/// The largest quantity that is admitted is sealed, rated, stored and settled exactly: no check of the database rounds.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_quantity_is_billed_exactly() {
+    let world = World::new().await.unwrap();
+    let customer = world.customer("largest").await.unwrap();
+    world.clients.advance_to(customer.day.start() + Duration::hours(2)).await.unwrap();
+    let point = customer.point(0, ("forward_internal", "rule-1", "999999999999999999"), 0);
+    customer.journey.report_points(vec![point]).await.unwrap();
+    let bill = bill_first_day(&world, &customer).await;
+    assert_eq!(lines(&bill), [line("forward_internal", "rule-1", 0, "999999999.99", "7000000.00")]);
+    assert_eq!(bill.lines[0].list_amount, "6999999.99993");
+    world.reconcile().await.unwrap();
+}
+
+/// A sum past what can be billed is sealed, listed as a failure, and holds back nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sum_past_the_bounds_is_a_listed_failure() {
+    let world = World::new().await.unwrap();
+    let customer = world.customer("beyond").await.unwrap();
+    let other = world.journey("beside").register().await.unwrap();
+    world.clients.advance_to(customer.day.start() + Duration::hours(2)).await.unwrap();
+    let largest = ("scan", "", "999999999999999999");
+    let records = vec![customer.record("a", 1, largest), customer.record("b", 2, largest)];
+    customer.journey.ingest(records).await.unwrap();
+    world.clients.advance_to(customer.day.end() + Duration::minutes(65)).await.unwrap();
+    assert_eq!(customer.journey.seal(customer.day).await.unwrap().workspace_count, 2);
+    let run = customer.journey.run_bills(customer.day).await.unwrap();
+    assert_eq!((run.billed_count, run.failed_count), (1, 1));
+    let failures = customer.journey.failures(&run.run_id).await.unwrap();
+    assert!(failures[0].contains("OUT_OF_BOUNDS"), "{failures:?}");
+    customer.journey.settled_bill(&other.workspace_id, customer.day).await.unwrap();
+}

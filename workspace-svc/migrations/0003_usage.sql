@@ -130,7 +130,7 @@ create table workspace.sealed_lines (
     quantity numeric not null,
     constraint sealed_lines_pkey primary key (workspace_id, usage_date, item, dimension, retention_days),
     constraint sealed_lines_sealed_day_fkey foreign key (workspace_id, usage_date) references workspace.sealed_days,
-    constraint sealed_lines_quantity_check check (quantity > 0 and quantity < 1e25 and scale(quantity) <= 2)
+    constraint sealed_lines_quantity_check check (quantity > 0 and quantity < 1e28 and scale(quantity) <= 2)
 );
 comment on table workspace.sealed_lines is 'One quantity per item, dimension and retention of a sealed day; distributed by workspace_id';
 comment on column workspace.sealed_lines.quantity is 'What was counted, even past what can be billed (10^18): billing lists that as a failure, the seal holds back nothing';

@@ -42,7 +42,7 @@ pub async fn registration(app: &App, id: RegistrationId) -> Result<Option<Regist
     store::registrations::get(&mut *app.pool.acquire().await?, id).await
 }
 
-/// Registrations with missing steps that have been left alone for a while, oldest first.
+/// Registrations with missing steps that have been left alone for a while.
 pub async fn interrupted_registrations(app: &App, limit: i64) -> Result<Vec<RegistrationId>> {
     /// A registration that is younger is probably being worked on by its own call.
     const LEFT_ALONE: time::Duration = time::Duration::seconds(5);

@@ -124,7 +124,12 @@ async fn begin(app: &App, asked: &Asked, command: Register) -> Outcome<Registrat
         // The one who took the address may have been this very request, on another connection.
         return find(app, asked).await?.ok_or(Failure::Rejected(RegisterRejection::EmailTaken(command.site)));
     }
-    store::registrations::insert(&mut tx, &registration, &request).await?;
+    if !store::registrations::insert(&mut tx, &registration, &request).await? {
+        tx.rollback().await?;
+        let begun = find(app, asked).await?;
+        return begun
+            .ok_or_else(|| Failure::fatal(format!("request {} has no registration", asked.request_id)));
+    }
     tx.commit().await?;
     fault::point("register.console_account");
     Ok(registration.registration_id)

@@ -55,14 +55,16 @@ pub struct Request {
     pub hash: [u8; 32],
 }
 
+/// False when the request has begun a registration already.
 pub async fn insert(
     connection: &mut PgConnection,
     registration: &Registration,
     request: &Request,
-) -> sqlx::Result<()> {
-    sqlx::query!(
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
         "insert into account.registrations (registration_id, caller, request_id, request_hash, site, username, currency, \
-         workspace_name, state, console_account_id, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         workspace_name, state, console_account_id, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+         on conflict on constraint registrations_request_key do nothing",
         registration.registration_id.uuid(),
         request.caller,
         request.request_id,
@@ -76,8 +78,8 @@ pub async fn insert(
         registration.created_at,
     )
     .execute(connection)
-    .await
-    .map(drop)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// The registration that a request began, and the hash of what it asked.
@@ -123,7 +125,8 @@ pub async fn get_for_update(
     Ok(row.map(Registration::try_from).transpose()?)
 }
 
-/// Those with missing steps that began before a moment, oldest first.
+/// Some of those with missing steps that began before a moment, by chance: one that is refused again and again keeps no other
+/// from its turn.
 pub async fn list_running(
     connection: &mut PgConnection,
     before: OffsetDateTime,
@@ -131,7 +134,7 @@ pub async fn list_running(
 ) -> sqlx::Result<Vec<RegistrationId>> {
     let ids = sqlx::query_scalar!(
         "select registration_id from account.registrations where state = 'RUNNING' and created_at < $1 \
-         order by created_at limit $2",
+         order by random() limit $2",
         before,
         limit,
     )

@@ -54,9 +54,15 @@ pub async fn bill_account_day(
     }
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
+    let mut payable = Vec::new();
     for rated in rated {
-        issue(app, &mut tx, rated, run_id, now).await?;
+        payable.extend(issue(&mut tx, rated, run_id, now).await?);
         tally.billed_count += 1;
+    }
+    // Issued in the order of binding, because quotas are shared so; settled in the order of workspace (DEC-27).
+    payable.sort_by_key(|bill: &Bill| bill.workspace_id);
+    for bill in &payable {
+        outbox::append(&mut tx, app.schema, &settle_event(bill), now).await?;
     }
     fault::point("bill.before_commit");
     tx.commit().await?;
@@ -75,27 +81,26 @@ fn rate_day<'a>(day: &'a SealedDay, books: &HashMap<BookKey, Option<Book>>) -> R
     Ok(Rated { day, lines, price_version: book.version })
 }
 
-/// Issues the day's bill unless it is there. The lock of the chain's end keeps two runners apart.
+/// Issues the day's bill unless it is there, and answers it when there is something to pay. The lock of the chain's end keeps two
+/// runners apart.
 async fn issue(
-    app: &App,
     connection: &mut PgConnection,
     rated: Rated<'_>,
     run_id: RunId,
     now: OffsetDateTime,
-) -> Result<(), Failure<Refusal>> {
+) -> Result<Option<Bill>, Failure<Refusal>> {
     let Rated { day, lines, price_version } = rated;
     let chain = store::bills::chain_end_for_update(&mut *connection, day.workspace_id).await?;
     if store::bills::daily_exists(&mut *connection, day.workspace_id, day.usage_date).await? {
-        return Ok(());
+        return Ok(None);
     }
     let bill = daily_bill(day, lines, price_version, &chain, run_id, now).map_err(Failure::fatal)?;
     store::bills::insert(&mut *connection, &bill).await?;
     if bill.total.is_zero() {
         store::bill_settlements::insert(connection, &bill, &nothing_to_pay(&bill)).await?;
-    } else {
-        outbox::append(connection, app.schema, &settle_event(&bill), now).await?;
+        return Ok(None);
     }
-    Ok(())
+    Ok(Some(bill))
 }
 
 /// A zero bill is settled at issue, without an allocation (DEC-47).

@@ -6,19 +6,21 @@ use std::collections::HashMap;
 use chassis::failure::Failure;
 use chassis::fault;
 use chassis::id::RunId;
-use chassis::status::Refusal;
 use chassis::worker::Claim;
 
 use super::App;
 use super::bill_account_day::{Book, bill_account_day};
-use crate::domain::bill_run::{BillRun, Tally};
+use crate::domain::bill_run::{BillRun, RunFailure, Tally};
 use crate::domain::price_book::{BookKey, Prices};
 use crate::domain::sealed_day::SealedDay;
 use crate::store;
 
-/// The oldest run that has not ended.
-pub async fn unfinished(app: &App) -> sqlx::Result<Option<BillRun>> {
-    store::bill_runs::find_unfinished(&mut *app.pool.acquire().await?).await
+/// Runs that are looked at together; the next look takes the rest.
+const RUNS_MAX: i64 = 50;
+
+/// The runs that have not ended, oldest first.
+pub async fn unfinished(app: &App) -> sqlx::Result<Vec<BillRun>> {
+    store::bill_runs::list_unfinished(&mut *app.pool.acquire().await?, RUNS_MAX).await
 }
 
 /// Works on a run until it has ended. False when another process works on it.
@@ -28,7 +30,11 @@ pub async fn make_bills(app: &App, run: &BillRun) -> anyhow::Result<bool> {
     if !claim.take(&claim_name).await? {
         return Ok(false);
     }
-    if !store::bill_runs::mark_running(&mut *app.pool.acquire().await?, run.run_id).await? {
+    let mut tx = app.pool.begin().await?;
+    let running = store::bill_runs::mark_running(&mut tx, run.run_id).await?;
+    store::bill_runs::delete_failures(&mut tx, run.run_id).await?;
+    tx.commit().await?;
+    if !running {
         return Ok(true);
     }
     let mut reading = match app.sealed_days.open(run.usage_date).await {
@@ -67,6 +73,30 @@ pub async fn make_bills(app: &App, run: &BillRun) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+/// Each workspace in a transaction of its own: one that fails is listed and holds back no other.
+async fn bill_apart(
+    app: &App,
+    run_id: RunId,
+    days: &[SealedDay],
+    books: &HashMap<BookKey, Option<Book>>,
+) -> anyhow::Result<Tally> {
+    let mut whole = Tally::default();
+    for day in days {
+        match bill_account_day(app, run_id, std::slice::from_ref(day), books).await {
+            Ok(tally) => {
+                whole.billed_count += tally.billed_count;
+                whole.failures.extend(tally.failures);
+            }
+            Err(Failure::Fatal(error)) => {
+                tracing::error!(workspace_id = %day.workspace_id, error = format!("{error:#}"), "a workspace could not be billed");
+                whole.failures.push(RunFailure::fault(day.workspace_id));
+            }
+            Err(failure) => anyhow::bail!("billing {}: {failure:?}", day.workspace_id),
+        }
+    }
+    Ok(whole)
+}
+
 async fn load_book(
     app: &App,
     books: &mut HashMap<BookKey, Option<Book>>,
@@ -95,11 +125,17 @@ async fn bill_account(
     days: &[SealedDay],
     books: &HashMap<BookKey, Option<Book>>,
 ) -> anyhow::Result<bool> {
-    let tally: Tally = match bill_account_day(app, run_id, days, books).await {
+    let tally = match bill_account_day(app, run_id, days, books).await {
         Ok(tally) => tally,
+        Err(Failure::Fatal(error)) => {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "an account could not be billed as one; its workspaces are tried apart"
+            );
+            bill_apart(app, run_id, days, books).await?
+        }
         Err(failure) => {
-            let failure: Failure<Refusal> = failure;
-            anyhow::bail!("billing {:?}: {failure:?}", days.first().map(|day| day.billing_account_id));
+            anyhow::bail!("billing {:?}: {failure:?}", days.first().map(|day| day.billing_account_id))
         }
     };
     app.nudge.notify_waiters();

@@ -82,6 +82,11 @@ impl RunFailure {
         Self { workspace_id, reason: "NO_BOOK", message }
     }
 
+    /// A fault of ours, which the log has.
+    pub fn fault(workspace_id: WorkspaceId) -> Self {
+        Self { workspace_id, reason: "FAULT", message: "a fault of ours; the log has it".to_owned() }
+    }
+
     /// The day has more lines than a bill can have.
     pub fn too_many_lines(workspace_id: WorkspaceId, count: usize) -> Self {
         let message = format!("{count} lines, and a bill has {LINES_MAX} at most");

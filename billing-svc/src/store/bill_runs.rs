@@ -86,16 +86,25 @@ pub async fn list(
     rows.into_iter().map(|row| Ok(BillRun::try_from(row)?)).collect()
 }
 
-/// The oldest run that has not ended.
-pub async fn find_unfinished(connection: &mut PgConnection) -> sqlx::Result<Option<BillRun>> {
-    let row = sqlx::query_as!(
+/// The runs that have not ended, oldest first.
+pub async fn list_unfinished(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<BillRun>> {
+    let rows = sqlx::query_as!(
         Row,
         "select run_id, usage_date, state, workspace_count, billed_count, failed_count, trace_context, created_at, finished_at \
-         from billing.bill_runs where state in ('PENDING', 'RUNNING') order by created_at, run_id limit 1",
+         from billing.bill_runs where state in ('PENDING', 'RUNNING') order by created_at, run_id limit $1",
+        limit,
     )
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(row.map(BillRun::try_from).transpose()?)
+    rows.into_iter().map(|row| Ok(BillRun::try_from(row)?)).collect()
+}
+
+/// Forgets what an interrupted attempt has listed: the next one lists what fails then.
+pub async fn delete_failures(connection: &mut PgConnection, id: RunId) -> sqlx::Result<()> {
+    sqlx::query!("delete from billing.bill_run_failures where run_id = $1", id.uuid())
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// Begins, or begins anew after an interruption. False when the run has ended.

@@ -15,10 +15,20 @@ pub fn start(frame: &Frame, app: App) {
     frame.spawn_worker("run_bills", INTERVAL, move || {
         let app = app.clone();
         async move {
-            let Some(run) = make_bills::unfinished(&app).await? else { return Ok(Pace::Idle) };
-            let span = chassis::telemetry::span_under(&run.trace_context, "make_bills", "billing-svc");
-            let worked = make_bills::make_bills(&app, &run).instrument(span).await?;
-            Ok(if worked { Pace::Again } else { Pace::Idle })
+            let mut failed = None;
+            let mut worked = false;
+            // One run that cannot go on holds back no other.
+            for run in make_bills::unfinished(&app).await? {
+                let span = chassis::telemetry::span_under(&run.trace_context, "make_bills", "billing-svc");
+                match make_bills::make_bills(&app, &run).instrument(span).await {
+                    Ok(done) => worked |= done,
+                    Err(error) => failed = Some(error.context(run.run_id)),
+                }
+            }
+            match failed {
+                Some(error) => Err(error),
+                None => Ok(if worked { Pace::Again } else { Pace::Idle }),
+            }
         }
     });
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tallystick_proto::access::METHODS;
 use tonic::Code;
 
 use super::{Answer, Layer, Next, Request, Response, is_infrastructure};
@@ -34,7 +35,14 @@ impl Layer for AccessLog {
             let duration_ms = duration.as_millis();
             let service = self.service;
             tracing::info!(service, method, ?code, duration_ms, caller, request_id, "call");
-            let labels = [("service", service.to_owned()), ("method", method), ("code", format!("{code:?}"))];
+            // Only what the contract has becomes a label: anybody can call any path, and labels are kept for ever.
+            let known =
+                METHODS.iter().find(|known| known.path == method).map_or("unknown", |known| known.path);
+            let labels = [
+                ("service", service.to_owned()),
+                ("method", known.to_owned()),
+                ("code", format!("{code:?}")),
+            ];
             metrics::counter!("rpc_calls_total", &labels).increment(1);
             metrics::histogram!("rpc_duration_seconds", &labels).record(duration);
             response

@@ -71,7 +71,11 @@ enum Command {
         voucher: String,
     },
     /// Removes everything that earlier runs left, and ends.
-    Reset,
+    Reset {
+        /// With DATABASE_URL: yes, drop every database named tallystick or tallystick_... on that server.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[tokio::main]
@@ -99,8 +103,8 @@ struct Place {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let checkout = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let home = arguments.home.clone().unwrap_or_else(|| checkout.join(".local"));
-    if matches!(arguments.command, Some(Command::Reset)) {
-        return reset(&home, arguments.database_url.as_deref()).await;
+    if let Some(Command::Reset { yes }) = arguments.command {
+        return reset(&home, arguments.database_url.as_deref(), yes).await;
     }
     let filter = std::env::var("LOG_FILTER").unwrap_or_else(|_| "warn".to_owned());
     let otlp = std::env::var("OTLP_ENDPOINT").ok();
@@ -134,7 +138,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let site = Site::from_word(&site).with_context(|| format!("--site {site}"))?;
             bill(&place, Job { text, day, site, currency_code: currency, top_up, voucher }).await
         }
-        Some(Command::Reset) => Ok(()),
+        Some(Command::Reset { .. }) => Ok(()),
     };
     place.telemetry.shutdown();
     if let Some(cluster) = place.cluster {
@@ -276,8 +280,12 @@ async fn bill(place: &Place, job: Job) -> anyhow::Result<()> {
     billed.map(drop)
 }
 
-async fn reset(home: &std::path::Path, database_url: Option<&str>) -> anyhow::Result<()> {
+async fn reset(home: &std::path::Path, database_url: Option<&str>, yes: bool) -> anyhow::Result<()> {
     if let Some(url) = database_url {
+        anyhow::ensure!(
+            yes,
+            "DATABASE_URL is set: add --yes to drop every database named tallystick... on that server"
+        );
         let count = databases::drop_all(&Server::from_url(url)?).await?;
         screen::step(&format!("{count} databases dropped"));
         return Ok(());

@@ -7,6 +7,7 @@ use chassis::idempotency::{Idempotent, Outcome};
 use chassis::money::Money;
 
 use super::App;
+use super::open_book::lock_book;
 use super::read_wallet::HeldVoucher;
 use super::top_up::{WalletRejection, checked_currency, ledger_failure};
 use crate::domain::ledger::{AccountKind, Code};
@@ -45,8 +46,7 @@ pub async fn grant_voucher(
     if grant.last_date < UsageDate::of(now) {
         return Err(Failure::Rejected(WalletRejection::Past(UsageDate::of(now))));
     }
-    let book = store::ledger_accounts::lock_book(&mut tx, id).await?;
-    let mut book = book.ok_or_else(|| Failure::fatal(format!("the book of {id} is gone")))?;
+    let mut book = lock_book(app, &mut tx, id, grant.face_value.currency()).await?;
     let voucher = Voucher {
         voucher_id: VoucherId::new(now),
         billing_account_id: id,

@@ -4,19 +4,30 @@
 use chassis::failure::Failure;
 use chassis::id::BillingAccountId;
 use chassis::money::Currency;
+use sqlx::PgConnection;
 
 use super::App;
+use crate::domain::ledger::Book;
 use crate::store;
 
-/// The book's currency, opened if need be; None when there is no such billing account.
-pub async fn open_book<R>(app: &App, id: BillingAccountId) -> Result<Option<Currency>, Failure<R>> {
+/// The currency of a billing account: of its book, or as account-svc says while it has none; None when there is no such account.
+/// Writes nothing, so that a call that is refused has changed nothing.
+pub async fn currency_of<R>(app: &App, id: BillingAccountId) -> Result<Option<Currency>, Failure<R>> {
     if let Some(currency) = store::ledger_accounts::find_currency(&mut *app.pool.acquire().await?, id).await?
     {
         return Ok(Some(currency));
     }
-    let Some(currency) = app.billing_accounts.currency(id).await? else { return Ok(None) };
-    let mut tx = app.pool.begin().await?;
-    store::ledger_accounts::open_book(&mut tx, id, currency, app.clock.now()).await?;
-    tx.commit().await?;
-    Ok(Some(currency))
+    app.billing_accounts.currency(id).await
+}
+
+/// Opens the book if need be and locks it, in the transaction of what moves money.
+pub async fn lock_book<R>(
+    app: &App,
+    connection: &mut PgConnection,
+    id: BillingAccountId,
+    currency: Currency,
+) -> Result<Book, Failure<R>> {
+    store::ledger_accounts::open_book(&mut *connection, id, currency, app.clock.now()).await?;
+    let book = store::ledger_accounts::lock_book(connection, id).await?;
+    book.ok_or_else(|| Failure::fatal(format!("the book of {id} is gone")))
 }

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::App;
-use super::open_book::open_book;
+use super::open_book::currency_of;
 use super::top_up::WalletRejection;
 use crate::domain::ledger::{AccountKind, Book};
 use crate::domain::settlement::Settlement;
@@ -66,10 +66,11 @@ pub async fn balance_of<R>(
 
 /// The balance of a billing account.
 pub async fn balance(app: &App, id: BillingAccountId) -> Result<Balance, Failure<WalletRejection>> {
-    open_book(app, id).await?.ok_or(Failure::Rejected(WalletRejection::NoAccount(id)))?;
+    let currency = currency_of(app, id).await?.ok_or(Failure::Rejected(WalletRejection::NoAccount(id)))?;
     let mut tx = app.pool.begin().await?;
     let book = store::ledger_accounts::read_book(&mut tx, id).await?;
-    let book = book.ok_or_else(|| Failure::fatal(format!("the book of {id} is gone")))?;
+    // A wallet that nothing has moved in has no book yet, and nothing in it.
+    let book = book.unwrap_or_else(|| Book::new(id, currency, []));
     balance_of(&mut tx, &book, app.clock.now()).await
 }
 

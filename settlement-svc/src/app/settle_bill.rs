@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::App;
+use super::open_book::lock_book;
 use super::top_up::{WalletRejection, checked_currency, ledger_failure};
 use crate::domain::deduction::{Allocation, Deduction, Source, SourceKind, deduct};
 use crate::domain::ledger::{AccountKey, AccountKind, Book, Code};
@@ -36,11 +37,11 @@ type Outcome<T> = Result<T, Failure<SettleRejection>>;
 pub async fn settle_bill(app: &App, bill: &Bill) -> Outcome<Settlement> {
     let currency = checked_currency(app, bill.billing_account_id, bill.total.currency()).await;
     currency.map_err(|failure| failure.map(SettleRejection::Wallet))?;
-    let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
-    let book = store::ledger_accounts::lock_book(&mut tx, bill.billing_account_id).await?;
-    let mut book =
-        book.ok_or_else(|| Failure::fatal(format!("the book of {} is gone", bill.billing_account_id)))?;
+    let mut book = lock_book(app, &mut tx, bill.billing_account_id, bill.total.currency()).await?;
+    // After the lock: a voucher granted while this waited is active by now.
+    let now = app.clock.now();
+
     if let Some(settled) = store::settlements::get(&mut tx, bill.billing_account_id, bill.bill_id).await? {
         let same = settled.is_of(bill);
         return if same {

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::App;
-use super::open_book::open_book;
+use super::open_book::{currency_of, lock_book};
 use super::read_wallet::{Balance, balance_of};
 use crate::domain::ledger::{AccountKey, AccountKind, Book, Code, LedgerError};
 use crate::domain::repayment::repay;
@@ -49,13 +49,13 @@ pub struct ToppedUp {
     pub repaid: Money,
 }
 
-/// Opens the book, and sees to it that the currency is its own.
+/// Sees to it that the currency is the account's own.
 pub async fn checked_currency(
     app: &App,
     id: BillingAccountId,
     given: Currency,
 ) -> Result<(), Failure<WalletRejection>> {
-    let required = open_book(app, id).await?.ok_or(Failure::Rejected(WalletRejection::NoAccount(id)))?;
+    let required = currency_of(app, id).await?.ok_or(Failure::Rejected(WalletRejection::NoAccount(id)))?;
     if required == given {
         Ok(())
     } else {
@@ -92,8 +92,7 @@ pub async fn top_up(
     if !store::payment_claims::insert(&mut tx, &payment, id, reason_id, amount, now).await? {
         return Err(Failure::Rejected(WalletRejection::PaymentTaken(payment)));
     }
-    let book = store::ledger_accounts::lock_book(&mut tx, id).await?;
-    let mut book = book.ok_or_else(|| Failure::fatal(format!("the book of {id} is gone")))?;
+    let mut book = lock_book(app, &mut tx, id, amount.currency()).await?;
     let posted = book.post(FUNDING, CASH, amount, (Code::TopUp, reason_id), now);
     posted.map_err(|error| ledger_failure(error, amount))?;
     let repaid = repay_arrears(&mut tx, &mut book, amount, now).await?;

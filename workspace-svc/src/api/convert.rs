@@ -113,6 +113,9 @@ pub fn line(line: &DailyLine) -> wire::SealedLine {
     }
 }
 
+/// A sealed day with more lines than this cannot be billed, and is listed as a failure by their number; the rest is not sent.
+const SEALED_LINES_MAX: usize = 20_001;
+
 pub fn sealed_day(day: &SealedDay, digest: &[u8]) -> wire::SealedDay {
     wire::SealedDay {
         workspace_id: day.workspace_id.to_string(),
@@ -121,7 +124,7 @@ pub fn sealed_day(day: &SealedDay, digest: &[u8]) -> wire::SealedDay {
         currency_code: day.currency.code().to_owned(),
         site_class: day.site_class.to_wire(),
         binding_time: Some(timestamp(day.bound_at)),
-        lines: day.lines.iter().map(line).collect(),
+        lines: day.lines.iter().take(SEALED_LINES_MAX).map(line).collect(),
         digest: hex(digest),
     }
 }

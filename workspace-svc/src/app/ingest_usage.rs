@@ -27,14 +27,34 @@ pub struct Ingested {
     pub refusals: Vec<(usize, UsageRefusal)>,
 }
 
-/// An admitted record and its place in the batch.
+/// An admitted record and its place in the batch, with the later records of the batch that have its id.
 struct Candidate {
     index: usize,
     item: String,
     record: NewRecord,
+    repeats: Vec<(usize, i64)>,
 }
 
 impl Candidate {
+    /// Judges the record and its repeats by the fingerprint that is stored for their id: equal ones are counted already, the others
+    /// reuse the id. `is_new`: the record itself was counted now.
+    fn judge(&self, stored: i64, is_new: bool, ingested: &mut Ingested) {
+        let own = (!is_new).then_some((self.index, self.record.fingerprint));
+        for (index, fingerprint) in own.into_iter().chain(self.repeats.iter().copied()) {
+            if fingerprint == stored {
+                ingested.duplicate_count += 1;
+            } else {
+                ingested.refusals.push((index, UsageRefusal::EventIdReused));
+            }
+        }
+    }
+
+    /// The record and its repeats share a refusal.
+    fn refuse(&self, refusal: &UsageRefusal, ingested: &mut Ingested) {
+        let indexes = std::iter::once(self.index).chain(self.repeats.iter().map(|(index, _)| *index));
+        ingested.refusals.extend(indexes.map(|index| (index, refusal.clone())));
+    }
+
     fn fed(&self) -> Fed {
         (self.record.key.workspace_id, self.record.key.usage_date, self.item.clone())
     }
@@ -72,7 +92,7 @@ async fn admit_all(
     let now = app.clock.now();
     let mut ingested = Ingested::default();
     let mut candidates: Vec<Candidate> = Vec::with_capacity(parsed.len());
-    let mut seen: HashMap<Key, i64> = HashMap::new();
+    let mut seen: HashMap<Key, usize> = HashMap::new();
     for (index, parsed) in parsed.iter().enumerate() {
         let admitted = parsed.as_ref().map_err(Clone::clone).and_then(|record| {
             let created_at = created.get(&record.workspace_id).copied();
@@ -92,18 +112,10 @@ async fn admit_all(
             usage_date: record.usage_date(),
         };
         let fingerprint = record.fingerprint();
-        match seen.insert(key, fingerprint) {
-            None => {}
-            Some(earlier) => {
-                // The first of a batch stands.
-                seen.insert(key, earlier);
-                if earlier == fingerprint {
-                    ingested.duplicate_count += 1;
-                } else {
-                    ingested.refusals.push((index, UsageRefusal::EventIdReused));
-                }
-                continue;
-            }
+        let first = *seen.entry(key).or_insert(candidates.len());
+        if let Some(candidate) = candidates.get_mut(first) {
+            candidate.repeats.push((index, fingerprint));
+            continue;
         }
         let record = NewRecord {
             key,
@@ -114,7 +126,7 @@ async fn admit_all(
             fingerprint,
             is_late: false,
         };
-        candidates.push(Candidate { index, item: meter.item.clone(), record });
+        candidates.push(Candidate { index, item: meter.item.clone(), record, repeats: Vec::new() });
     }
     Ok((candidates, ingested))
 }
@@ -136,7 +148,7 @@ async fn commit(
     let modes = store::usage_sources::list(&mut tx, &fed).await?;
     let (kept, refused): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|candidate| modes.get(&candidate.fed()) != Some(&Mode::Points));
-    ingested.refusals.extend(refused.iter().map(|candidate| (candidate.index, UsageRefusal::SourceMode)));
+    refused.iter().for_each(|candidate| candidate.refuse(&UsageRefusal::SourceMode, &mut ingested));
 
     let records: Vec<NewRecord> = kept.iter().map(|candidate| candidate.record.clone()).collect();
     let inserted = store::usage_records::insert_new(&mut tx, &records).await?;
@@ -146,13 +158,11 @@ async fn commit(
     let known = store::usage_records::fingerprints(&mut tx, &keys).await?;
     for candidate in &old {
         match known.get(&candidate.record.key) {
-            Some(fingerprint) if *fingerprint == candidate.record.fingerprint => {
-                ingested.duplicate_count += 1
-            }
-            Some(_) => ingested.refusals.push((candidate.index, UsageRefusal::EventIdReused)),
+            Some(stored) => candidate.judge(*stored, false, &mut ingested),
             None => return Err(chassis::bug!("{:?} was neither inserted nor there", candidate.record.key)),
         }
     }
+    new.iter().for_each(|candidate| candidate.judge(candidate.record.fingerprint, true, &mut ingested));
     let fed: HashSet<Fed> = new.iter().map(Candidate::fed).filter(|fed| !modes.contains_key(fed)).collect();
     if !claim_sources(&mut tx, fed.into_iter().collect(), Mode::Records).await? {
         return Ok(None);

@@ -8,7 +8,7 @@ use chassis::status::Refusal;
 
 use super::App;
 use super::ingest_usage::{claim_sources, hold_fences};
-use crate::domain::usage_point::{Place, Reading, UsagePoint, Verdict, judge_batch};
+use crate::domain::usage_point::{Place, Reading, UsagePoint, Verdict, check_retention, judge_batch};
 use crate::domain::usage_record::{UsageRefusal, admit};
 use crate::store;
 use crate::store::usage_sources::{Fed, Mode};
@@ -71,6 +71,7 @@ async fn admit_all(
         let admitted = parsed.as_ref().map_err(Clone::clone).and_then(|point| {
             let created_at = created.get(&point.workspace_id).copied();
             let meter = admit(point.hour_time, &point.meter, &point.dimension, created_at, &meters, now)?;
+            check_retention(point.retention_days, meter)?;
             Ok((point, meter))
         });
         match admitted {

@@ -6,6 +6,8 @@ use chassis::civil::UsageDate;
 use chassis::id::WorkspaceId;
 use time::OffsetDateTime;
 
+use super::meter::Meter;
+use super::retention::DataType;
 use super::usage_record::UsageRefusal;
 
 /// A well-formed point.
@@ -25,6 +27,18 @@ pub struct UsagePoint {
     pub quantity: i64,
     /// The producer's counter of corrections.
     pub revision: i64,
+}
+
+/// A policy that a point names must be one that its meter's data can be under: two points of an item with one price would else
+/// stand in two places and count twice, and one of a policy without a price could never be billed.
+pub fn check_retention(retention_days: i32, meter: &Meter) -> Result<(), UsageRefusal> {
+    let offered = meter.data_type.map(DataType::offered_days).unwrap_or_default();
+    if retention_days == 0 || offered.contains(&retention_days) {
+        return Ok(());
+    }
+    let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
+    let problem = format!("must be 0 or one of [{}] for the meter {}", offered.join(" "), meter.meter);
+    Err(UsageRefusal::Malformed { field: "retention_days", problem })
 }
 
 /// Where a point stands: at most one quantity of each holds.
