@@ -279,6 +279,7 @@ type BadRecord = (&'static str, UsageRecord, ErrorReason);
 
 fn bad_records(customer: &Settled, now: time::OffsetDateTime) -> Vec<BadRecord> {
     let good = customer.record("bad", 0, ("log", "", "1"));
+    let quantity = |text: &str| UsageRecord { quantity: text.to_owned(), ..good.clone() };
     vec![
         (
             "a workspace id that is none",
@@ -311,23 +312,11 @@ fn bad_records(customer: &Settled, now: time::OffsetDateTime) -> Vec<BadRecord> 
             UsageRecord { meter: "pv".into(), dimension: "x".into(), ..good.clone() },
             ErrorReason::RecordMalformed,
         ),
-        (
-            "not a number",
-            UsageRecord { quantity: "NaN".into(), ..good.clone() },
-            ErrorReason::RecordMalformed,
-        ),
-        ("an exponent", UsageRecord { quantity: "1e6".into(), ..good.clone() }, ErrorReason::RecordMalformed),
-        (
-            "a negative quantity",
-            UsageRecord { quantity: "-1".into(), ..good.clone() },
-            ErrorReason::RecordMalformed,
-        ),
-        (
-            "too large a quantity",
-            UsageRecord { quantity: "1000000000000000000".into(), ..good.clone() },
-            ErrorReason::RecordMalformed,
-        ),
-        ("a fraction", UsageRecord { quantity: "1.5".into(), ..good.clone() }, ErrorReason::RecordMalformed),
+        ("not a number", quantity("NaN"), ErrorReason::RecordMalformed),
+        ("an exponent", quantity("1e6"), ErrorReason::RecordMalformed),
+        ("a negative quantity", quantity("-1"), ErrorReason::RecordMalformed),
+        ("too large a quantity", quantity("1000000000000000000"), ErrorReason::RecordMalformed),
+        ("a fraction", quantity("1.5"), ErrorReason::RecordMalformed),
         (
             "too far ahead",
             UsageRecord { event_time: Some(timestamp(now + Duration::hours(1))), ..good.clone() },
