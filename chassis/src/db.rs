@@ -13,7 +13,7 @@ const IDLE_IN_TRANSACTION_TIMEOUT: &str = "15s";
 /// Waiting longer for a lock is a lost race.
 const LOCK_TIMEOUT: &str = "10s";
 /// Waiting longer for a connection means that the pool is exhausted.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// The schema of a service: a constant, so that the few statements of the chassis may be built from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -74,7 +74,7 @@ async fn one_hundred_seals_during_ingest_lose_and_double_nothing() {
         }
         // Let some of it arrive, a little more each day, so that the seal falls into ever other places.
         while told.accepted.load(Ordering::SeqCst) < 40 * (1 + offset % 7) {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         customer.journey.seal(day).await.unwrap();
         stop.store(true, Ordering::SeqCst);

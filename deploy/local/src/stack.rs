@@ -88,7 +88,7 @@ impl Stack {
             let url = config.server.role_url(service.schema.0, "app", config.database);
             let config = Config {
                 database_url: SecretString::from(url),
-                database_connections_max: 12,
+                database_connections_max: 8,
                 trusted_keys: keys.clone(),
                 signer: signer.clone(),
                 peers: peers(&addresses),
