@@ -20,7 +20,7 @@ pub struct Readiness {
     /// The schema.
     pub schema: Schema,
     /// The newest migration that this build needs.
-    pub version: i64,
+    pub version: Option<i64>,
     /// The gRPC services that are ready or not.
     pub services: Vec<String>,
 }
@@ -28,10 +28,10 @@ pub struct Readiness {
 impl Readiness {
     /// Whether the database answers and has the schema that this build needs; a newer one is tolerated.
     pub async fn check(&self) -> anyhow::Result<()> {
-        let version = crate::db::schema_version(&self.pool, self.schema).await?.unwrap_or(0);
+        let version = crate::db::schema_version(&self.pool, self.schema).await?;
         anyhow::ensure!(
             version >= self.version,
-            "schema {} is at {version}, {} is needed",
+            "schema {} is at {version:?}, {:?} is needed",
             self.schema.0,
             self.version
         );

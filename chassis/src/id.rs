@@ -19,7 +19,7 @@ static CONTEXT: Mutex<AssertUnwindSafe<ContextV7>> = Mutex::new(AssertUnwindSafe
 
 /// A new UUIDv7 of this moment, greater than every one that this process has made before.
 pub fn uuid_at(now: OffsetDateTime) -> Uuid {
-    let seconds = u64::try_from(now.unix_timestamp()).unwrap_or(0);
+    let seconds = now.unix_timestamp().max(0).unsigned_abs();
     Uuid::new_v7(Timestamp::from_unix(&CONTEXT, seconds, now.nanosecond()))
 }
 

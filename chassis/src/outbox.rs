@@ -187,10 +187,8 @@ impl Relay {
     async fn postpone(&self, row: &Row, reason: &str) -> sqlx::Result<()> {
         tracing::warn!(destination = self.destination, kind = row.kind, aggregate_id = %row.aggregate_id, reason, "not delivered");
         metrics::counter!("outbox_postponed_total", "destination" => self.destination).increment(1);
-        let wait_half_secs = 1_i32
-            .checked_shl(u32::try_from(row.attempts).unwrap_or(0))
-            .unwrap_or(i32::MAX)
-            .clamp(1, BACKOFF_MAX_HALF_SECS);
+        let doublings = row.attempts.clamp(0, 10).unsigned_abs();
+        let wait_half_secs = 2_i32.pow(doublings).min(BACKOFF_MAX_HALF_SECS);
         let sql = self.schema.sql(
             "update {schema}.outbox set attempts = attempts + 1, last_error = left($4, 1000), \
              next_attempt_at = clock_timestamp() + make_interval(secs => $5 / 2.0) \

@@ -129,7 +129,7 @@ impl Frame {
             .add_service(health)
             .add_service(listed(reflection()).build_v1()?)
             .add_service(listed(reflection()).build_v1alpha()?);
-        let version = service.migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let version = service.migrator.iter().map(|migration| migration.version).max();
         let readiness = Readiness { pool: self.pool.clone(), schema: service.schema, version, services };
         let layers = layers(service.name, verifier, config.calls_in_flight_max);
 

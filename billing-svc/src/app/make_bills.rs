@@ -31,12 +31,12 @@ pub async fn make_bills(app: &App, run: &BillRun) -> anyhow::Result<bool> {
         return Ok(false);
     }
     let mut tx = app.pool.begin().await?;
-    let running = store::bill_runs::mark_running(&mut tx, run.run_id).await?;
-    store::bill_runs::delete_failures(&mut tx, run.run_id).await?;
-    tx.commit().await?;
-    if !running {
+    // A run that has ended in the meantime keeps what it has listed.
+    if !store::bill_runs::mark_running(&mut tx, run.run_id).await? {
         return Ok(true);
     }
+    store::bill_runs::delete_failures(&mut tx, run.run_id).await?;
+    tx.commit().await?;
     let mut reading = match app.sealed_days.open(run.usage_date).await {
         Ok(reading) => reading,
         Err(failure) => anyhow::bail!("reading the sealed days of {}: {failure:?}", run.usage_date),

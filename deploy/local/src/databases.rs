@@ -1,5 +1,6 @@
 //! Which databases a local server has, and how they come to be.
 
+use anyhow::Context as _;
 use chassis::civil::UsageDate;
 use chassis::clock::Clock;
 use chassis::cluster::Server;
@@ -34,8 +35,8 @@ pub async fn prepare_before(server: &Server, database: &str, day: UsageDate) -> 
     drop_database(server, &unfinished).await?;
     create(server, &unfinished).await?;
     let noon_before = day.start() - Duration::hours(12);
-    let offset = Clock::system().offset_for(noon_before);
-    migrate(server, &SERVICES, &unfinished, Some(offset.unwrap_or(0))).await?;
+    let offset = Clock::system().offset_for(noon_before).context("the day is too far away for a clock")?;
+    migrate(server, &SERVICES, &unfinished, Some(offset)).await?;
     let mut admin = server.connect("postgres").await?;
     let rename = format!("alter database {unfinished} rename to {database}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(rename)).execute(&mut admin).await?;

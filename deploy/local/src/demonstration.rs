@@ -1,5 +1,6 @@
 //! The demonstration: ten hosts of a customer on the Hangzhou site, one day of usage, 13.40 CNY, paid from a voucher and cash.
 
+use anyhow::Context as _;
 use chassis::civil::UsageDate;
 use chassis::fault;
 use chassis::wire;
@@ -139,8 +140,9 @@ pub async fn show(journey: &Journey, registration: &Registration, day: UsageDate
     let settlement = journey.settlement(&registration.billing_account_id, &bill.bill_id).await?;
     screen::heading("Line by line");
     for part in &settlement.allocations {
-        let index = usize::try_from(part.line_number).unwrap_or(0).saturating_sub(1);
-        let item = bill.lines.get(index).map(|line| line.item.as_str()).unwrap_or_default();
+        let line = bill.lines.iter().zip(1..).find(|(_, number)| *number == part.line_number);
+        let (line, _) = line.with_context(|| format!("the bill has no line {}", part.line_number))?;
+        let item = &line.item;
         let source =
             part.source().as_str_name().trim_start_matches("SOURCE_").to_lowercase().replace('_', " ");
         screen::step(&format!("{item:<18}{source:<16}{:>54}", screen::money(part.amount.as_ref())));

@@ -185,11 +185,16 @@ impl UsageService for Room {
         let request = request.into_inner();
         let mut violations = Violations::new();
         let page = Page::parse(&mut violations, request.page_size, &request.page_token, "meters");
-        let after = page.as_ref().and_then(|page| page.after_as::<i16>(&mut violations)).unwrap_or(0);
+        let after = page.as_ref().and_then(|page| page.after_as::<i16>(&mut violations));
         let page = violations.into_result(page)?;
         let meters = read_usage::meters(&self.app).await.map_err(Failure::<Refusal>::from)?;
         let limit = usize::try_from(page.fetch_limit()).unwrap_or(usize::MAX);
-        let rows: Vec<_> = meters.0.iter().filter(|meter| meter.meter_id > after).take(limit).collect();
+        let rows: Vec<_> = meters
+            .0
+            .iter()
+            .filter(|meter| after.is_none_or(|after| meter.meter_id > after))
+            .take(limit)
+            .collect();
         let paged = page.close(rows, |meter| meter.meter_id.to_string());
         Ok(Response::new(UsageServiceListMetersResponse {
             meters: paged.rows.into_iter().map(convert::meter).collect(),
