@@ -134,6 +134,12 @@ impl Cluster {
         {
             return Ok(Self { server, keeper: None, _lock: None });
         }
+        // Of tests the first process only holds the file; a kept cluster has one owner, whose server this one must not replace.
+        ensure!(
+            durability == Durability::ForTests || owned,
+            "{} is in use by another process, and its server does not answer",
+            folder.display()
+        );
         let programs = Programs::find_or_install(say)?;
         wait_for_the_last_one(&folder).await?;
         let data = folder.join("data");

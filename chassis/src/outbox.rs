@@ -157,7 +157,6 @@ impl Relay {
                 self.delete(&row).await
             }
             Err(Undelivered::Never(reason)) => self.park(&row, &reason).await,
-
             Err(Undelivered::Later(reason)) => self.postpone(&row, &reason).await,
         }
     }

@@ -27,6 +27,9 @@ pub async fn lock_book<R>(
     id: BillingAccountId,
     currency: Currency,
 ) -> Result<Book, Failure<R>> {
+    if let Some(book) = store::ledger_accounts::lock_book(&mut *connection, id).await? {
+        return Ok(book);
+    }
     store::ledger_accounts::open_book(&mut *connection, id, currency, app.clock.now()).await?;
     let book = store::ledger_accounts::lock_book(connection, id).await?;
     book.ok_or_else(|| Failure::fatal(format!("the book of {id} is gone")))

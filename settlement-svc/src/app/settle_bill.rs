@@ -41,7 +41,6 @@ pub async fn settle_bill(app: &App, bill: &Bill) -> Outcome<Settlement> {
     let mut book = lock_book(app, &mut tx, bill.billing_account_id, bill.total.currency()).await?;
     // After the lock: a voucher granted while this waited is active by now.
     let now = app.clock.now();
-
     if let Some(settled) = store::settlements::get(&mut tx, bill.billing_account_id, bill.bill_id).await? {
         let same = settled.is_of(bill);
         return if same {
