@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MethodDescriptor, Value};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -52,11 +52,14 @@ fn access_table(pool: &DescriptorPool) -> Outcome<String> {
     for service in pool.services() {
         for method in service.methods() {
             let path = format!("/{}/{}", service.full_name(), method.name());
-            let (callers, services) = access(pool, &method)?;
+            let access = access(pool, &method)?;
             writeln!(
                 text,
-                "    MethodAccess {{ path: {path:?}, callers: &[{}], services: &{services:?} }},",
-                callers.join(", ")
+                "    MethodAccess {{ path: {path:?}, callers: &[{}], services: &{:?}, right: {}, objects: &{:?} }},",
+                access.callers.join(", "),
+                access.services,
+                access.right,
+                access.objects,
             )?;
         }
     }
@@ -64,28 +67,64 @@ fn access_table(pool: &DescriptorPool) -> Outcome<String> {
     Ok(text)
 }
 
-fn access(pool: &DescriptorPool, method: &MethodDescriptor) -> Outcome<(Vec<String>, Vec<String>)> {
+/// What an RPC declares, as Rust text where it is a type of the contract.
+struct Declared {
+    callers: Vec<String>,
+    services: Vec<String>,
+    right: String,
+    objects: Vec<(String, u32)>,
+}
+
+fn access(pool: &DescriptorPool, method: &MethodDescriptor) -> Outcome<Declared> {
     let extension = pool
         .get_extension_by_name("tallystick.common.v1.access")
         .ok_or("the extension tallystick.common.v1.access is missing")?;
     let options: DynamicMessage = method.options();
     let value = options.get_extension(&extension);
     let Value::Message(access) = value.as_ref() else { return Err("access is not a message".into()) };
-    let mut callers = Vec::new();
-    let mut services = Vec::new();
-    if let Some(Value::List(list)) = access.get_field_by_name("callers").as_deref() {
-        for value in list {
-            callers.push(match value.as_enum_number() {
-                Some(1) => "Caller::Service".to_owned(),
-                Some(2) => "Caller::Operator".to_owned(),
-                Some(3) => "Caller::User".to_owned(),
-                Some(4) => "Caller::Anyone".to_owned(),
-                other => return Err(format!("{}: unknown caller {other:?}", method.full_name()).into()),
-            });
+    let numbers = |field: &str| match access.get_field_by_name(field).as_deref() {
+        Some(Value::List(list)) => list.iter().filter_map(Value::as_enum_number).collect(),
+        Some(Value::EnumNumber(number)) => vec![*number],
+        _ => Vec::new(),
+    };
+    let words = |field: &str| match access.get_field_by_name(field).as_deref() {
+        Some(Value::List(list)) => {
+            list.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()
         }
+        _ => Vec::<String>::new(),
+    };
+    let mut declared = Declared {
+        callers: Vec::new(),
+        services: words("services"),
+        right: String::new(),
+        objects: Vec::new(),
+    };
+    for number in numbers("callers") {
+        declared.callers.push(variant(pool, "Caller", number)?);
     }
-    if let Some(Value::List(list)) = access.get_field_by_name("services").as_deref() {
-        services.extend(list.iter().filter_map(|value| value.as_str().map(str::to_owned)));
+    declared.right = variant(pool, "Right", numbers("right").first().copied().unwrap_or(0))?;
+    for name in words("objects") {
+        let field = method.input().get_field_by_name(&name);
+        let field = field.filter(|field| field.kind() == Kind::String && !field.is_list());
+        let field = field.ok_or_else(|| format!("{}: no string field {name}", method.full_name()))?;
+        declared.objects.push((name, field.number()));
     }
-    Ok((callers, services))
+    let for_users = declared.callers.iter().any(|caller| caller == "Caller::User");
+    let bare = matches!(declared.right.as_str(), "Right::Unspecified" | "Right::SignedIn");
+    if for_users == (declared.right == "Right::Unspecified") || bare != declared.objects.is_empty() {
+        return Err(format!("{}: callers, right and objects do not fit", method.full_name()).into());
+    }
+    Ok(declared)
+}
+
+/// "Caller::User" for CALLER_USER.
+fn variant(pool: &DescriptorPool, name: &str, number: i32) -> Outcome<String> {
+    let descriptor = pool.get_enum_by_name(&format!("tallystick.common.v1.{name}"));
+    let value = descriptor.as_ref().and_then(|descriptor| descriptor.get_value(number));
+    let value = value.ok_or_else(|| format!("unknown {name} {number}"))?;
+    let words = value.name().split('_').skip(1).map(|word| {
+        let (head, tail) = word.split_at(1);
+        format!("{head}{}", tail.to_lowercase())
+    });
+    Ok(format!("{name}::{}", words.collect::<String>()))
 }

@@ -8,11 +8,13 @@ mod peers;
 mod store;
 mod worker;
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use chassis::clock::Clock;
 use chassis::config::Config;
 use chassis::db::Schema;
-use chassis::server::{Frame, Service};
+use chassis::server::{Frame, Service, Trust};
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -33,8 +35,11 @@ pub async fn serve(
     let frame = Frame::open(SERVICE, &config, clock, draining).await?;
     let workspace = config.peers.workspace.as_deref().context("WORKSPACE_ADDR is not set")?;
     let workspace = chassis::peer::channel(workspace, "workspace-svc", config.signer.clone())?;
-    let app = app::App::new(&frame, peers::workspaces::Workspaces::new(workspace));
+    let secret = config.session_secret.clone().context("SESSION_SECRET is not set")?;
+    let app = app::App::new(&frame, peers::workspaces::Workspaces::new(workspace), secret);
     worker::resume_registrations::start(&frame, app.clone());
+    worker::keep_session_keys::start(&frame, app.clone());
+    let trust = Trust { keys: Arc::new(app.clone()), guard: Arc::new(app.clone()) };
     let routes = api::routes(app);
-    frame.serve(&config, listener, routes).await
+    frame.serve(&config, listener, routes, trust).await
 }

@@ -8,11 +8,13 @@ mod peers;
 mod store;
 mod worker;
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use chassis::clock::Clock;
 use chassis::config::Config;
 use chassis::db::Schema;
-use chassis::server::{Frame, Service};
+use chassis::server::{Frame, Service, Trust};
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -39,9 +41,14 @@ pub async fn serve(
     let workspace = chassis::peer::channel(workspace, "workspace-svc", config.signer.clone())?;
     let settlement = config.peers.settlement.as_deref().context("SETTLEMENT_ADDR is not set")?;
     let settlement = chassis::peer::channel(settlement, "settlement-svc", config.signer.clone())?;
-    let app = app::App::new(&frame, peers::sealed_days::SealedDays::new(workspace));
+    let account = config.peers.account.as_deref().context("ACCOUNT_ADDR is not set")?;
+    let account = chassis::peer::channel(account, "account-svc", config.signer.clone())?;
+    let sealed_days = peers::sealed_days::SealedDays::new(workspace.clone());
+    let app = app::App::new(&frame, sealed_days, peers::workspaces::Workspaces::new(workspace));
+    let keys = chassis::peer::PublishedKeys::new(account);
+    let trust = Trust { keys: Arc::new(keys), guard: Arc::new(app.clone()) };
     worker::run_bills::start(&frame, app.clone());
     worker::relay_events::start(&frame, peers::settlements::Settlements::new(settlement));
     let routes = api::routes(app);
-    frame.serve(&config, listener, routes).await
+    frame.serve(&config, listener, routes, trust).await
 }

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use tallystick_proto::common::v1::Caller as CallerKind;
 use uuid::Uuid;
 
+pub use crate::user::{KeySource, USER_KEY_PREFIX, User, UserKeys};
+
 /// Who issues every token.
 pub const ISSUER: &str = "tallystick";
 
@@ -50,15 +52,26 @@ pub struct TrustedKey {
 pub struct Caller {
     /// What it is.
     pub kind: CallerKind,
-    /// Its name: of the service, or of the operator.
+    /// Its name: of the service, of the operator, or the id of the user's account. Empty for anyone.
     pub name: String,
+    /// The user that calls, or on whose behalf a service does.
+    pub user: Option<User>,
 }
 
 impl Caller {
-    /// For the requests table, the access log and the audit: "SERVICE:billing-svc".
+    /// Somebody without a token.
+    pub fn anyone() -> Self {
+        Self { kind: CallerKind::Anyone, name: String::new(), user: None }
+    }
+
+    /// For the requests table, the access log and the audit: "SERVICE:billing-svc", "USER:acnt_...", "SERVICE:console-svc for acnt_...".
     pub fn label(&self) -> String {
         let kind = self.kind.as_str_name();
-        format!("{}:{}", kind.strip_prefix("CALLER_").unwrap_or(kind), self.name)
+        let kind = kind.strip_prefix("CALLER_").unwrap_or(kind);
+        match (self.kind, self.user) {
+            (CallerKind::Service, Some(user)) => format!("{kind}:{} for {user}", self.name),
+            _ => format!("{kind}:{}", self.name),
+        }
     }
 }
 
@@ -156,6 +169,9 @@ pub enum Distrust {
     /// Altered, badly made, not Ed25519, of another issuer, or longer-lived than ten minutes.
     #[error("NOT_VALID")]
     NotValid,
+    /// The published keys cannot be read now: nobody knows.
+    #[error("KEYS_UNAVAILABLE")]
+    KeysUnavailable,
 }
 
 /// Checks tokens that are addressed to one service.
@@ -186,11 +202,36 @@ impl Verifier {
         Ok(Self { keys: Arc::new(keys), validation: Arc::new(validation) })
     }
 
-    /// Whom the token proves the call to come from.
+    /// Whom the token of a service or an operator proves the call to come from.
     pub fn verify(&self, token: &str) -> Result<Caller, Distrust> {
-        let header = jsonwebtoken::decode_header(token).map_err(|_| Distrust::NotValid)?;
-        let kid = header.kid.ok_or(Distrust::UnknownKey)?;
+        let kid = key_id(token)?;
         let (holder, key) = self.keys.get(&kid).ok_or(Distrust::UnknownKey)?;
+        let name = self.subject(token, key)?;
+        match holder {
+            Holder::Service(service) if *service == name => {
+                Ok(Caller { kind: CallerKind::Service, name, user: None })
+            }
+            Holder::Service(_) => Err(Distrust::NotValid),
+            Holder::Operator => Ok(Caller { kind: CallerKind::Operator, name, user: None }),
+        }
+    }
+
+    /// Which user a token proves; its key is one of those that account-svc publishes.
+    pub async fn verify_user(&self, token: &str, keys: &UserKeys) -> Result<User, Distrust> {
+        let key = keys.find(&key_id(token)?).await?;
+        self.subject(token, &key)?.parse().map_err(|_| Distrust::NotValid)
+    }
+
+    /// Whom any token proves, by the kind of its key.
+    pub async fn verify_any(&self, token: &str, keys: &UserKeys) -> Result<Caller, Distrust> {
+        if !key_id(token)?.starts_with(USER_KEY_PREFIX) {
+            return self.verify(token);
+        }
+        let user = self.verify_user(token, keys).await?;
+        Ok(Caller { kind: CallerKind::User, name: user.to_string(), user: Some(user) })
+    }
+
+    fn subject(&self, token: &str, key: &DecodingKey) -> Result<String, Distrust> {
         let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
             .map_err(|error| match error.kind() {
                 ErrorKind::ExpiredSignature => Distrust::Expired,
@@ -202,14 +243,13 @@ impl Verifier {
         if too_long || claims.iat > jsonwebtoken_now() + LEEWAY_SECS {
             return Err(Distrust::NotValid);
         }
-        match holder {
-            Holder::Service(name) if *name == claims.sub => {
-                Ok(Caller { kind: CallerKind::Service, name: name.clone() })
-            }
-            Holder::Service(_) => Err(Distrust::NotValid),
-            Holder::Operator => Ok(Caller { kind: CallerKind::Operator, name: claims.sub }),
-        }
+        Ok(claims.sub)
     }
+}
+
+fn key_id(token: &str) -> Result<String, Distrust> {
+    let header = jsonwebtoken::decode_header(token).map_err(|_| Distrust::NotValid)?;
+    header.kid.ok_or(Distrust::UnknownKey)
 }
 
 #[cfg(test)]

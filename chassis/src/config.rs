@@ -44,6 +44,13 @@ impl Env {
         self.parse(name, &text)
     }
 
+    /// A secret that may be set; it is never shown.
+    pub fn optional_secret(&mut self, name: &'static str) -> Option<SecretString> {
+        let value = self.values.get(name).cloned().filter(|value| !value.is_empty())?;
+        self.shown.push((name, "(set)".to_owned()));
+        Some(SecretString::from(value))
+    }
+
     /// A secret that must be set; it is never shown.
     pub fn secret(&mut self, name: &'static str) -> Option<SecretString> {
         let value = self.values.get(name).cloned();
@@ -121,6 +128,8 @@ pub struct Config {
     pub trusted_keys: Vec<TrustedKey>,
     /// `TOKEN_KEY_ID` and `TOKEN_SIGNING_KEY`: this service's own key.
     pub signer: Signer,
+    /// `SESSION_SECRET`: what account-svc derives the keys of users' tokens from; no other service has it.
+    pub session_secret: Option<SecretString>,
     /// The peers.
     pub peers: PeerAddresses,
     /// `DRAIN_DELAY_MS`, 5,000 by default: how long a service that is to stop goes on accepting.
@@ -171,6 +180,7 @@ impl Config {
                 }
             }
         });
+        let session_secret = env.optional_secret("SESSION_SECRET");
         let peers = PeerAddresses {
             account: env.optional("ACCOUNT_ADDR"),
             workspace: env.optional("WORKSPACE_ADDR"),
@@ -184,6 +194,7 @@ impl Config {
             database_connections_max,
             trusted_keys: trusted_keys?,
             signer: signer?,
+            session_secret,
             peers,
             drain_delay,
             calls_in_flight_max,

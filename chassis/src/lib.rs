@@ -12,9 +12,11 @@ pub mod wire;
 
 pub mod auth;
 pub mod failure;
+pub mod guard;
 pub mod layer;
 pub mod page;
 pub mod status;
+pub mod user;
 
 pub mod clock;
 pub mod db;

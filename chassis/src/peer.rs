@@ -1,10 +1,13 @@
 //! Calls to other services: connected lazily, with this service's token, the trace context and a deadline.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use opentelemetry::propagation::Injector;
+use tallystick_proto::account::v1::SessionServiceGetKeysRequest;
+use tallystick_proto::account::v1::session_service_client::SessionServiceClient;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -12,7 +15,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::auth::{Signer, TOKEN_LIFE};
+use crate::auth::{KeySource, Signer, TOKEN_LIFE};
+use crate::user::Keys;
 
 /// A channel that identifies itself.
 pub type PeerChannel = InterceptedService<Channel, Identify>;
@@ -82,6 +86,27 @@ impl Interceptor for Identify {
             propagator.inject_context(&context, &mut Metadata(request.metadata_mut()));
         });
         Ok(request)
+    }
+}
+
+/// The keys that account-svc publishes.
+pub struct PublishedKeys(SessionServiceClient<PeerChannel>);
+
+impl PublishedKeys {
+    /// Over a channel to account-svc.
+    pub fn new(channel: PeerChannel) -> Self {
+        Self(SessionServiceClient::new(channel))
+    }
+}
+
+impl KeySource for PublishedKeys {
+    fn keys(&self) -> Pin<Box<dyn Future<Output = Keys> + Send + '_>> {
+        let mut client = self.0.clone();
+        Box::pin(async move {
+            let answer = client.get_keys(SessionServiceGetKeysRequest {}).await;
+            let answer = answer.map_err(|status| silence("account-svc", &status))?.into_inner();
+            Ok(answer.keys.into_iter().map(|key| (key.key_id, key.public_key)).collect())
+        })
     }
 }
 

@@ -15,10 +15,11 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
-use crate::auth::Verifier;
+use crate::auth::{KeySource, UserKeys, Verifier};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Schema;
+use crate::guard::Guard;
 use crate::health::Readiness;
 use crate::layer::{self, Layer, Layered};
 use crate::ops::ClockRoom;
@@ -51,6 +52,14 @@ pub struct Frame {
     pub draining: CancellationToken,
     workers: TaskTracker,
     stopped: CancellationToken,
+}
+
+/// How a service knows users and what is theirs.
+pub struct Trust {
+    /// Where the keys of users' tokens are published.
+    pub keys: Arc<dyn KeySource>,
+    /// Whose the service's objects are.
+    pub guard: Arc<dyn Guard>,
 }
 
 /// More streams on one connection wait.
@@ -111,9 +120,16 @@ impl Frame {
     }
 
     /// Serves until drained: NOT_SERVING, then the drain delay, then no new calls; calls in flight and workers finish.
-    pub async fn serve(self, config: &Config, listener: TcpListener, routes: Routes) -> anyhow::Result<()> {
+    pub async fn serve(
+        self,
+        config: &Config,
+        listener: TcpListener,
+        routes: Routes,
+        trust: Trust,
+    ) -> anyhow::Result<()> {
         let service = self.service;
         let verifier = Verifier::new(service.name, &config.trusted_keys)?;
+        let auth = layer::auth::Authenticate::new(verifier, UserKeys::new(trust.keys), trust.guard);
         let (reporter, health) = tonic_health::server::health_reporter();
         let services = service_names(service.name);
         let reflection = || {
@@ -131,7 +147,7 @@ impl Frame {
             .add_service(listed(reflection()).build_v1alpha()?);
         let version = service.migrator.iter().map(|migration| migration.version).max();
         let readiness = Readiness { pool: self.pool.clone(), schema: service.schema, version, services };
-        let layers = layers(service.name, verifier, config.calls_in_flight_max);
+        let layers = layers(service.name, auth, config.calls_in_flight_max);
 
         let stop_accepting = CancellationToken::new();
         let reporting = tokio::spawn(readiness.report(reporter, self.draining.clone(), self.stopped.clone()));
@@ -179,7 +195,11 @@ async fn drain(draining: CancellationToken, stop_accepting: CancellationToken, d
 }
 
 /// The order is the contract of the frame: refused calls are traced, counted and logged too.
-fn layers(service: &'static str, verifier: Verifier, calls_in_flight_max: usize) -> Arc<[Arc<dyn Layer>]> {
+fn layers(
+    service: &'static str,
+    auth: layer::auth::Authenticate,
+    calls_in_flight_max: usize,
+) -> Arc<[Arc<dyn Layer>]> {
     Arc::new([
         Arc::new(layer::panic::CatchPanic),
         Arc::new(layer::request_id::RequestId),
@@ -187,7 +207,7 @@ fn layers(service: &'static str, verifier: Verifier, calls_in_flight_max: usize)
         Arc::new(layer::access_log::AccessLog { service }),
         Arc::new(layer::deadline::Deadline),
         Arc::new(layer::limit::Limit::new(calls_in_flight_max)),
-        Arc::new(layer::auth::Authenticate::new(verifier)),
+        Arc::new(auth),
     ])
 }
 
@@ -209,8 +229,16 @@ mod tests {
 
     #[test]
     fn layers_stand_in_the_documented_order() {
+        struct None;
+        impl KeySource for None {
+            fn keys(&self) -> std::pin::Pin<Box<dyn Future<Output = crate::user::Keys> + Send + '_>> {
+                Box::pin(async { Ok(Vec::new()) })
+            }
+        }
         let verifier = Verifier::new("x", &[]).unwrap();
-        let names: Vec<_> = layers("x", verifier, 1).iter().map(|layer| layer.name()).collect();
+        let guard = Arc::new(crate::guard::NothingElse);
+        let auth = layer::auth::Authenticate::new(verifier, UserKeys::new(Arc::new(None)), guard);
+        let names: Vec<_> = layers("x", auth, 1).iter().map(|layer| layer.name()).collect();
         assert_eq!(names, ["panic", "request_id", "trace", "access_log", "deadline", "limit", "auth"]);
     }
 

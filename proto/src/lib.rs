@@ -10,7 +10,7 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 /// Who may call what, read from the contract's own method options.
 pub mod access {
-    use super::tallystick::common::v1::Caller;
+    use super::tallystick::common::v1::{Caller, Right};
 
     /// One RPC and its callers.
     #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,10 @@ pub mod access {
         pub callers: &'static [Caller],
         /// The services that may, when the kind SERVICE is allowed. Empty: every service.
         pub services: &'static [&'static str],
+        /// What a user must be to the objects. Unspecified: no user may call.
+        pub right: Right,
+        /// The string fields of the request that name the objects: name and number.
+        pub objects: &'static [(&'static str, u32)],
     }
 
     include!(concat!(env!("OUT_DIR"), "/access.rs"));

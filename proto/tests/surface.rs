@@ -36,6 +36,9 @@ fn surface() -> String {
     {
         lines
             .push(format!("rpc {} callers {:?} services {:?}", method.path, method.callers, method.services));
+        if method.right != tallystick_proto::common::v1::Right::Unspecified {
+            lines.push(format!("rpc {} right {:?} objects {:?}", method.path, method.right, method.objects));
+        }
     }
     for service in pool.services().filter(|service| service.full_name().starts_with("tallystick.")) {
         for method in service.methods() {

@@ -8,11 +8,13 @@ mod peers;
 mod store;
 mod worker;
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use chassis::clock::Clock;
 use chassis::config::Config;
 use chassis::db::Schema;
-use chassis::server::{Frame, Service};
+use chassis::server::{Frame, Service, Trust};
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -36,8 +38,10 @@ pub async fn serve(
     let account = chassis::peer::channel(account, "account-svc", config.signer.clone())?;
     let billing = config.peers.billing.as_deref().context("BILLING_ADDR is not set")?;
     let billing = chassis::peer::channel(billing, "billing-svc", config.signer.clone())?;
-    let app = app::App::new(&frame, peers::billing_accounts::BillingAccounts::new(account));
+    let app = app::App::new(&frame, peers::billing_accounts::BillingAccounts::new(account.clone()));
+    let keys = chassis::peer::PublishedKeys::new(account);
+    let trust = Trust { keys: Arc::new(keys), guard: Arc::new(chassis::guard::NothingElse) };
     worker::relay_events::start(&frame, peers::bills::Bills::new(billing));
     let routes = api::routes(app);
-    frame.serve(&config, listener, routes).await
+    frame.serve(&config, listener, routes, trust).await
 }

@@ -73,6 +73,7 @@ async fn bad_accounts(world: &World, cases: &mut Cases) {
         username: "new-name".into(),
         currency_code: "CNY".into(),
         workspace_name: "New".into(),
+        password: String::new(),
     };
     type Break = fn(&mut RegistrationServiceRegisterRequest);
     let bad: [(&str, Break); 10] = [

@@ -35,6 +35,18 @@ const ACCOUNT: &[(&str, &str, Breach)] = &[
     ("billing_accounts", "billing_accounts_username_key", Copy(r#"{"billing_account_id": "new"}"#, "true")),
     ("console_accounts", "console_accounts_email_check", Set("email_key = 'A@B.C'")),
     ("console_accounts", "console_accounts_email_key", Copy(r#"{"console_account_id": "new"}"#, "true")),
+    ("console_accounts", "console_accounts_password_check", Set("password_hash = 'secret'")),
+    ("billing_accounts", "billing_accounts_password_check", Set("password_hash = 'secret'")),
+    ("session_keys", "session_keys_id_check", Set("key_id = 'x'")),
+    ("session_keys", "session_keys_public_check", Set("public_key = 'x'")),
+    ("sessions", "sessions_account_check", Set("account_id = 'x'")),
+    ("sessions", "sessions_end_check", Set("ended_at = created_at")),
+    ("sessions", "sessions_reason_check", Set("ended_at = created_at, end_reason = 'X'")),
+    ("refresh_tokens", "refresh_tokens_session_id_fkey", Set("session_id = gen_random_uuid()")),
+    ("refresh_tokens", "refresh_tokens_hash_check", Set("token_hash = 'x'")),
+    ("refresh_tokens", "refresh_tokens_life_check", Set("expires_at = issued_at")),
+    ("sign_in_tries", "sign_in_tries_hash_check", Set("identity_hash = 'x'")),
+    ("sign_in_tries", "sign_in_tries_count_check", Set("wrong_count = 21")),
     ("registrations", "registrations_complete_check", Set("completed_at = null")),
     ("registrations", "registrations_hash_check", Set("request_hash = 'x'")),
     ("registrations", "registrations_order_check", Set("billing_account_id = null")),
@@ -221,6 +233,12 @@ async fn fill(admin: &mut PgConnection) {
         );
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *admin).await.unwrap();
     }
+    let session = "with s as (insert into account.sessions (session_id, account_id, created_at) \
+                   values (gen_random_uuid(), 'acnt_' || gen_random_uuid(), now()) returning session_id), \
+                   t as (insert into account.sign_in_tries (identity_hash, since, wrong_count) values (sha256(''), now(), 1)) \
+                   insert into account.refresh_tokens (token_hash, session_id, issued_at, expires_at) \
+                   select sha256(''), session_id, now(), now() + interval '1 day' from s";
+    sqlx::raw_sql(session).execute(&mut *admin).await.unwrap();
     let failure = "insert into billing.bill_run_failures (run_id, workspace_id, reason, message) \
                    select run_id, gen_random_uuid(), 'NO_PRICE', 'x' from billing.bill_runs limit 1";
     sqlx::raw_sql(failure).execute(admin).await.unwrap();

@@ -46,6 +46,7 @@ fn request(journey: &local::journey::Journey, number: u128) -> RegistrationServi
         username: journey.customer.username.clone(),
         currency_code: String::new(),
         workspace_name: "Raced".into(),
+        password: String::new(),
     }
 }
 

@@ -19,6 +19,9 @@ use uuid::Uuid;
 /// Longer than this nobody waits for what happens by itself.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What customers of tests sign in with.
+pub const PASSWORD: &str = "correct horse battery";
+
 /// A world of one's own.
 pub struct World {
     /// Its database.
@@ -70,8 +73,18 @@ impl World {
             email: format!("{name}@example.com"),
             username: format!("{name}-ltd"),
             workspace_name: name.to_owned(),
+            password: String::new(),
         };
         Journey { clients: self.clients.clone(), customer }
+    }
+
+    /// A customer that has registered with a password, so that its accounts can sign in.
+    pub async fn customer_with_password(&self, name: &str) -> anyhow::Result<Settled> {
+        let mut journey = self.journey(name);
+        journey.customer.password = PASSWORD.to_owned();
+        let registration = journey.register().await?;
+        let day = Journey::first_day(&registration)?;
+        Ok(Settled { journey, registration, day })
     }
 
     /// A customer that has registered, on the morning of its first full day.

@@ -8,11 +8,13 @@ mod peers;
 mod store;
 mod worker;
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use chassis::clock::Clock;
 use chassis::config::Config;
 use chassis::db::Schema;
-use chassis::server::{Frame, Service};
+use chassis::server::{Frame, Service, Trust};
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -34,8 +36,10 @@ pub async fn serve(
     let frame = Frame::open(SERVICE, &config, clock, draining).await?;
     let account = config.peers.account.as_deref().context("ACCOUNT_ADDR is not set")?;
     let account = chassis::peer::channel(account, "account-svc", config.signer.clone())?;
-    let app = app::App::new(&frame, peers::billing_accounts::BillingAccounts::new(account));
+    let app = app::App::new(&frame, peers::billing_accounts::BillingAccounts::new(account.clone()));
+    let keys = chassis::peer::PublishedKeys::new(account);
+    let trust = Trust { keys: Arc::new(keys), guard: Arc::new(app.clone()) };
     worker::keep_partitions::start(&frame, app.clone());
     let routes = api::routes(app, frame.draining.clone());
-    frame.serve(&config, listener, routes).await
+    frame.serve(&config, listener, routes, trust).await
 }

@@ -1,16 +1,22 @@
 //! Domain to wire, and rejections to refusals.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chassis::status::Refusal;
 use chassis::wire::timestamp;
 use tallystick_proto::account::v1 as wire;
 use tallystick_proto::common::v1::ErrorReason;
+use time::format_description::well_known::Rfc3339;
 use tonic::Code;
 
 use crate::app::create_billing_account::CreateRejection;
 use crate::app::register::RegisterRejection;
+use crate::app::renew_session::Tokens;
+use crate::app::sign_in::SignInRejection;
 use crate::domain::billing_account::BillingAccount;
 use crate::domain::console_account::ConsoleAccount;
 use crate::domain::registration::{Registration, State};
+use crate::domain::session::SessionKey;
 
 pub fn console_account(account: &ConsoleAccount) -> wire::ConsoleAccount {
     wire::ConsoleAccount {
@@ -49,6 +55,54 @@ pub fn registration(registration: &Registration) -> wire::Registration {
         workspace_id: registration.workspace_id.map(|id| id.to_string()).unwrap_or_default(),
         create_time: Some(timestamp(registration.created_at)),
         complete_time: registration.completed_at.map(timestamp),
+    }
+}
+
+pub fn session(tokens: Tokens) -> wire::Session {
+    wire::Session {
+        access_token: tokens.access,
+        access_expire_time: Some(timestamp(tokens.access_expires_at)),
+        refresh_token: tokens.refresh,
+        refresh_expire_time: Some(timestamp(tokens.refresh_expires_at)),
+        account_id: tokens.user.to_string(),
+    }
+}
+
+pub fn published_key(key: &SessionKey) -> wire::PublishedKey {
+    wire::PublishedKey {
+        key_id: key.key_id.clone(),
+        public_key: URL_SAFE_NO_PAD.encode(key.public_key),
+        sign_time: Some(timestamp(key.signs_from)),
+    }
+}
+
+impl From<SignInRejection> for Refusal {
+    fn from(rejection: SignInRejection) -> Self {
+        match rejection {
+            SignInRejection::Wrong => Self::new(
+                Code::Unauthenticated,
+                ErrorReason::CredentialInvalid,
+                "no such account, or not its password",
+            ),
+            SignInRejection::Exhausted { limit, retry_at } => {
+                let message = format!(
+                    "more than {limit} wrong tries within a day; they are counted anew from {retry_at}"
+                );
+                let retry_at = retry_at.format(&Rfc3339).unwrap_or_default();
+                Self::new(Code::ResourceExhausted, ErrorReason::TriesExhausted, message)
+                    .with("limit", limit)
+                    .with("retryTime", retry_at)
+            }
+            SignInRejection::Busy(busy) => {
+                let message = format!("{} passwords wait to be checked; wait and repeat", busy.0);
+                Self::new(Code::ResourceExhausted, ErrorReason::TooManyCalls, message).with("limit", busy.0)
+            }
+            SignInRejection::NoSession => Self::new(
+                Code::Unauthenticated,
+                ErrorReason::SessionInvalid,
+                "the refresh token is unknown, expired, revoked, or was used before",
+            ),
+        }
     }
 }
 

@@ -4,10 +4,12 @@ mod billing_accounts;
 mod console_accounts;
 mod convert;
 mod registrations;
+mod sessions;
 
 use tallystick_proto::account::v1::billing_account_service_server::BillingAccountServiceServer;
 use tallystick_proto::account::v1::console_account_service_server::ConsoleAccountServiceServer;
 use tallystick_proto::account::v1::registration_service_server::RegistrationServiceServer;
+use tallystick_proto::account::v1::session_service_server::SessionServiceServer;
 use tonic::service::Routes;
 
 use crate::app::App;
@@ -16,5 +18,6 @@ use crate::app::App;
 pub fn routes(app: App) -> Routes {
     Routes::new(ConsoleAccountServiceServer::new(console_accounts::Room { app: app.clone() }))
         .add_service(BillingAccountServiceServer::new(billing_accounts::Room { app: app.clone() }))
-        .add_service(RegistrationServiceServer::new(registrations::Room { app }))
+        .add_service(RegistrationServiceServer::new(registrations::Room { app: app.clone() }))
+        .add_service(SessionServiceServer::new(sessions::Room { app }))
 }

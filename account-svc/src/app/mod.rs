@@ -1,13 +1,26 @@
 //! Journeys: ask, load, decide, persist, publish, commit.
 
 pub mod create_billing_account;
+pub mod hash_passwords;
+mod judge_standing;
+pub mod keep_session_keys;
 pub mod read_accounts;
 pub mod register;
+pub mod renew_session;
+pub mod sign_in;
 
+use std::pin::Pin;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chassis::clock::Clock;
 use chassis::db::Schema;
 use chassis::server::Frame;
+use chassis::user::{KeySource, Keys};
+use secrecy::SecretString;
 use sqlx::PgPool;
+use tokio::sync::Semaphore;
 
 use crate::peers::workspaces::Workspaces;
 
@@ -17,16 +30,35 @@ pub struct App {
     pool: PgPool,
     schema: Schema,
     clock: Clock,
+    /// Sessions and tokens live in it, whatever a test clock says.
+    real_time: Clock,
     workspaces: Workspaces,
+    session_secret: Arc<SecretString>,
+    hashing: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 impl App {
-    pub(crate) fn new(frame: &Frame, workspaces: Workspaces) -> Self {
+    pub(crate) fn new(frame: &Frame, workspaces: Workspaces, session_secret: SecretString) -> Self {
         Self {
             pool: frame.pool.clone(),
             schema: frame.service.schema,
             clock: frame.clock.clone(),
+            real_time: Clock::system(),
             workspaces,
+            session_secret: Arc::new(session_secret),
+            hashing: Arc::new(Semaphore::new(hash_passwords::HASHING_MAX)),
+            waiting: Arc::new(Semaphore::new(hash_passwords::WAITING_MAX)),
         }
+    }
+}
+
+/// This service needs nobody to tell it its keys.
+impl KeySource for App {
+    fn keys(&self) -> Pin<Box<dyn Future<Output = Keys> + Send + '_>> {
+        Box::pin(async {
+            let keys = keep_session_keys::session_keys(self).await?;
+            Ok(keys.into_iter().map(|key| (key.key_id, URL_SAFE_NO_PAD.encode(key.public_key))).collect())
+        })
     }
 }

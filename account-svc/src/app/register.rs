@@ -9,10 +9,11 @@ use chassis::money::Currency;
 use chassis::site::Site;
 use uuid::Uuid;
 
-use super::App;
+use super::{App, hash_passwords};
 use crate::domain::billing_account::BillingAccount;
 use crate::domain::console_account::ConsoleAccount;
 use crate::domain::email::Email;
+use crate::domain::password::Password;
 use crate::domain::registration::{Registration, State, Step};
 use crate::domain::username::Username;
 use crate::peers::workspaces::Refused;
@@ -32,6 +33,8 @@ pub struct Register {
     pub currency: Currency,
     /// What the workspace is called.
     pub workspace_name: String,
+    /// The first password of both accounts.
+    pub password: Option<Password>,
 }
 
 /// Who asks, so that asking again goes on instead of beginning anew.
@@ -64,11 +67,43 @@ type Outcome<T> = Result<T, Failure<RegisterRejection>>;
 
 /// Begins a registration, or finds the one that this request began, and goes on with it.
 pub async fn register(app: &App, asked: &Asked, command: Register) -> Outcome<Registration> {
+    let password = command.password.clone();
     let id = match find(app, asked).await? {
         Some(id) => id,
         None => begin(app, asked, command).await?,
     };
+    if let Some(password) = password {
+        reserve_username(app, id).await?;
+        set_first_password(app, id, password).await?;
+    }
     go_on(app, id).await
+}
+
+/// Sees to it that both names are taken before anything is hashed for them.
+async fn reserve_username(app: &App, id: RegistrationId) -> Outcome<()> {
+    match load(app, id).await?.next_step() {
+        Step::BillingAccount => open_billing_account(app, id).await,
+        Step::Workspace | Step::Binding(..) | Step::Done => Ok(()),
+    }
+}
+
+/// Nothing is hashed for accounts that have their password: a repeat costs as little as any other.
+async fn set_first_password(app: &App, id: RegistrationId, password: Password) -> Outcome<()> {
+    let registration = load(app, id).await?;
+    let Some(billing) = registration.billing_account_id else {
+        return Err(chassis::bug!("{id} has no billing account"));
+    };
+    let console = registration.console_account_id;
+    if !store::credentials::is_missing(&mut *app.pool.acquire().await?, console, billing).await? {
+        return Ok(());
+    }
+    let hash = hash_passwords::hash(app, password).await?;
+    fault::point("register.password_hashed");
+    let mut tx = app.pool.begin().await?;
+    store::credentials::set_first(&mut tx, console, billing, &hash).await?;
+    tx.commit().await?;
+    fault::point("register.password");
+    Ok(())
 }
 
 /// Goes on with a registration, with another user name if one is given.

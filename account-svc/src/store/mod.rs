@@ -2,4 +2,7 @@
 
 pub mod billing_accounts;
 pub mod console_accounts;
+pub mod credentials;
 pub mod registrations;
+pub mod session_keys;
+pub mod sessions;

@@ -1,6 +1,7 @@
 //! Journeys: ask, load, decide, persist, publish, commit.
 
 pub mod bill_account_day;
+mod judge_standing;
 pub mod make_bills;
 pub mod publish_price_book;
 pub mod quote_usage;
@@ -16,7 +17,10 @@ use chassis::server::Frame;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 
+use judge_standing::KnownStandings;
+
 use crate::peers::sealed_days::SealedDays;
+use crate::peers::workspaces::Workspaces;
 
 /// What journeys stand on.
 #[derive(Clone)]
@@ -26,16 +30,20 @@ pub struct App {
     clock: Clock,
     nudge: Arc<Notify>,
     sealed_days: SealedDays,
+    workspaces: Workspaces,
+    standings: Arc<KnownStandings>,
 }
 
 impl App {
-    pub(crate) fn new(frame: &Frame, sealed_days: SealedDays) -> Self {
+    pub(crate) fn new(frame: &Frame, sealed_days: SealedDays, workspaces: Workspaces) -> Self {
         Self {
             pool: frame.pool.clone(),
             schema: frame.service.schema,
             clock: frame.clock.clone(),
             nudge: Arc::clone(&frame.nudge),
             sealed_days,
+            workspaces,
+            standings: Arc::default(),
         }
     }
 }

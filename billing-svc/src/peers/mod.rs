@@ -2,3 +2,4 @@
 
 pub mod sealed_days;
 pub mod settlements;
+pub mod workspaces;

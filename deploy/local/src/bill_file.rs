@@ -232,6 +232,7 @@ pub async fn bill(clients: &Clients, job: &Job) -> anyhow::Result<String> {
         email: format!("{short}@example.com"),
         username: format!("file-{short}"),
         workspace_name: format!("Usage file of {}", job.day),
+        password: String::new(),
     };
     let journey = Journey { clients: clients.clone(), customer };
     let registration = journey.register().await?;

@@ -8,6 +8,7 @@ use chassis::wire;
 use tallystick_proto::account::v1::billing_account_service_client::BillingAccountServiceClient;
 use tallystick_proto::account::v1::console_account_service_client::ConsoleAccountServiceClient;
 use tallystick_proto::account::v1::registration_service_client::RegistrationServiceClient;
+use tallystick_proto::account::v1::session_service_client::SessionServiceClient;
 use tallystick_proto::billing::v1::bill_run_service_client::BillRunServiceClient;
 use tallystick_proto::billing::v1::bill_service_client::BillServiceClient;
 use tallystick_proto::billing::v1::price_book_service_client::PriceBookServiceClient;
@@ -29,6 +30,8 @@ pub struct Clients {
     pub billing_accounts: BillingAccountServiceClient<PeerChannel>,
     /// account-svc
     pub registrations: RegistrationServiceClient<PeerChannel>,
+    /// account-svc
+    pub sessions: SessionServiceClient<PeerChannel>,
     /// workspace-svc
     pub workspaces: WorkspaceServiceClient<PeerChannel>,
     /// workspace-svc
@@ -63,7 +66,8 @@ impl Clients {
         Ok(Self {
             console_accounts: ConsoleAccountServiceClient::new(account.clone()),
             billing_accounts: BillingAccountServiceClient::new(account.clone()),
-            registrations: RegistrationServiceClient::new(account),
+            registrations: RegistrationServiceClient::new(account.clone()),
+            sessions: SessionServiceClient::new(account),
             workspaces: WorkspaceServiceClient::new(workspace.clone()),
             bindings: BindingServiceClient::new(workspace.clone()),
             usage: UsageServiceClient::new(workspace).max_decoding_message_size(MESSAGE_BYTES_MAX),

@@ -28,6 +28,11 @@ pub struct Played {
 /// Whose requests these are.
 const NAMESPACE: Uuid = Uuid::from_u128(0x7a11_7571_0000_5000_8000_0000_0000_0001);
 
+/// What the demonstration's two accounts sign in with: they exist on a database with a clock of its own, on the loopback address.
+pub const PASSWORD: &str = "ten hosts, one day";
+/// The billing account's user name.
+pub const USERNAME: &str = "example-ltd";
+
 fn cny(amount: &str) -> Money {
     Money { currency_code: "CNY".to_owned(), amount: amount.to_owned() }
 }
@@ -39,8 +44,9 @@ pub async fn play(clients: &Clients) -> anyhow::Result<Played> {
         site: Site::Cn1Hangzhou.into(),
         currency_code: "CNY".to_owned(),
         email: "ann@example.com".to_owned(),
-        username: "example-ltd".to_owned(),
+        username: USERNAME.to_owned(),
         workspace_name: "Ten hosts".to_owned(),
+        password: PASSWORD.to_owned(),
     };
     let journey = Journey { clients: clients.clone(), customer };
     let count = prices::load(clients).await?;

@@ -46,6 +46,8 @@ pub struct Customer {
     pub username: String,
     /// The workspace.
     pub workspace_name: String,
+    /// The first password of both accounts; empty for none.
+    pub password: String,
 }
 
 /// How a batch of usage went.
@@ -81,6 +83,7 @@ impl Journey {
             username: customer.username,
             currency_code: customer.currency_code,
             workspace_name: customer.workspace_name,
+            password: customer.password,
         };
         let answer = self.clients.registrations.clone().register(request).await.context("registering")?;
         answer.into_inner().registration.context("the answer has no registration")

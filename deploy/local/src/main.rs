@@ -238,6 +238,14 @@ fn print_lines_to_copy(place: &Place, stack: &Stack, played: Option<&demonstrati
         "  grpcurl -plaintext -H \"$TOKEN\" {account} tallystick.account.v1.BillingAccountService/List"
     ));
     if let Some(played) = played {
+        let sign_in = format!(
+            "{{\"username\":\"{}\",\"password\":\"{}\"}}",
+            demonstration::USERNAME,
+            demonstration::PASSWORD
+        );
+        screen::line(&format!(
+            "  grpcurl -plaintext -d '{sign_in}' {account} tallystick.account.v1.SessionService/SignIn"
+        ));
         let payer = &played.registration.billing_account_id;
         let call = |address: SocketAddr, body: String, method: &str| {
             screen::line(&format!("  grpcurl -plaintext -H \"$TOKEN\" -d '{body}' {address} {method}"));

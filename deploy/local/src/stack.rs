@@ -80,6 +80,7 @@ impl Stack {
             .map(|(service, signer)| signer.trusted_key(Holder::Service(service.name.to_owned())))
             .collect();
         keys.push(operator.trusted_key(Holder::Operator));
+        let session_secret = SecretString::from(Signer::generate_secret()?);
         let clock = Clock::system();
         clock.start_at(kept_offset(config.server, config.database).await?);
         let draining = CancellationToken::new();
@@ -91,6 +92,7 @@ impl Stack {
                 database_connections_max: 8,
                 trusted_keys: keys.clone(),
                 signer: signer.clone(),
+                session_secret: Some(session_secret.clone()),
                 peers: peers(&addresses),
                 drain_delay: config.drain_delay,
                 calls_in_flight_max: 1_024,

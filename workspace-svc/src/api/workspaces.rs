@@ -1,5 +1,6 @@
 //! `WorkspaceService`
 
+use chassis::auth::User;
 use chassis::failure::Failure;
 use chassis::id::{ConsoleAccountId, WorkspaceId};
 use chassis::idempotency::{Idempotent, respond};
@@ -10,8 +11,9 @@ use chassis::wire::{Violations, caller, is_word};
 use tallystick_proto::workspace::v1::workspace_service_server::WorkspaceService;
 use tallystick_proto::workspace::v1::{
     WorkspaceServiceCreateRequest, WorkspaceServiceCreateResponse, WorkspaceServiceGetRequest,
-    WorkspaceServiceGetResponse, WorkspaceServiceListRequest, WorkspaceServiceListResponse,
-    WorkspaceServiceSetRetentionRequest, WorkspaceServiceSetRetentionResponse,
+    WorkspaceServiceGetResponse, WorkspaceServiceGetStandingRequest, WorkspaceServiceGetStandingResponse,
+    WorkspaceServiceListRequest, WorkspaceServiceListResponse, WorkspaceServiceSetRetentionRequest,
+    WorkspaceServiceSetRetentionResponse,
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -19,6 +21,7 @@ use uuid::Uuid;
 use super::{convert, parse};
 use crate::app::change_retention::change_retention;
 use crate::app::create_workspace::create_workspace;
+use crate::app::judge_standing::standing;
 use crate::app::{App, read_workspaces};
 use crate::domain::retention::DataType;
 
@@ -105,5 +108,20 @@ impl WorkspaceService for Room {
             change_retention(&self.app, &once, id, data_type, request.dimension.clone(), request.days)
                 .await?;
         respond(outcome, convert::changed)
+    }
+
+    async fn get_standing(
+        &self,
+        request: Request<WorkspaceServiceGetStandingRequest>,
+    ) -> Result<Response<WorkspaceServiceGetStandingResponse>, Status> {
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let id = violations.parse::<WorkspaceId>("workspace_id", &request.workspace_id);
+        let user = request.account_id.parse::<User>();
+        let user =
+            violations.check("account_id", user.map_err(|_| "must be \"acnt_\" or \"bacc_\" and a UUID"));
+        let (id, user) = violations.into_result(id.zip(user))?;
+        let standing = standing(&self.app, user, id).await.map_err(Failure::<Refusal>::from)?;
+        Ok(Response::new(WorkspaceServiceGetStandingResponse { owns: standing.owns, pays: standing.pays }))
     }
 }

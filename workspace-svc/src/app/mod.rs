@@ -4,6 +4,7 @@ pub mod bind_workspace;
 pub mod change_retention;
 pub mod create_workspace;
 pub mod ingest_usage;
+pub mod judge_standing;
 pub mod read_usage;
 pub mod read_workspaces;
 pub mod report_points;

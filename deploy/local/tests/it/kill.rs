@@ -10,10 +10,12 @@ use sqlx::Connection as _;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
-const POINTS: [&str; 20] = [
+const POINTS: [&str; 22] = [
     "demo.prices_loaded",
     "register.console_account",
     "register.billing_account",
+    "register.password_hashed",
+    "register.password",
     "register.workspace_made",
     "register.workspace",
     "register.bound",
@@ -53,6 +55,8 @@ async fn check(server: &Server, database: &str, point: &str) {
     for sql in [
         "select count(*) from account.console_accounts",
         "select count(*) from account.billing_accounts",
+        "select count(*) from account.console_accounts where password_hash is not null",
+        "select count(*) from account.billing_accounts where password_hash is not null",
         "select count(*) from workspace.workspaces",
         "select count(*) from workspace.bindings",
         "select count(*) from workspace.sealed_days",

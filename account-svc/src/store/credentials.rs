@@ -1,0 +1,77 @@
+//! The password hashes of `account.console_accounts` and `account.billing_accounts`
+
+use chassis::auth::User;
+use chassis::id::{BillingAccountId, ConsoleAccountId};
+use sqlx::PgConnection;
+
+use crate::domain::session::Identity;
+
+/// The account of an identity and its password hash, each if there is one.
+pub async fn find(
+    connection: &mut PgConnection,
+    identity: &Identity,
+) -> sqlx::Result<Option<(User, Option<String>)>> {
+    match identity {
+        Identity::Console(site, email) => {
+            let row = sqlx::query!(
+                "select console_account_id, password_hash from account.console_accounts where site = $1 and email_key = $2",
+                site.word(),
+                email.key(),
+            )
+            .fetch_optional(connection)
+            .await?;
+            let user = |id| User::Console(ConsoleAccountId::from_uuid(id));
+            Ok(row.map(|row| (user(row.console_account_id), row.password_hash)))
+        }
+        Identity::Billing(username) => {
+            let row = sqlx::query!(
+                "select billing_account_id, password_hash from account.billing_accounts where username_key = $1",
+                username.key(),
+            )
+            .fetch_optional(connection)
+            .await?;
+            let user = |id| User::Billing(BillingAccountId::from_uuid(id));
+            Ok(row.map(|row| (user(row.billing_account_id), row.password_hash)))
+        }
+    }
+}
+
+/// Whether one of the two accounts has no password yet.
+pub async fn is_missing(
+    connection: &mut PgConnection,
+    console: ConsoleAccountId,
+    billing: BillingAccountId,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from account.console_accounts where console_account_id = $1 and password_hash is null)
+             or exists (select from account.billing_accounts where billing_account_id = $2 and password_hash is null) as "missing!""#,
+        console.uuid(),
+        billing.uuid(),
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Gives the accounts of a registration their first password; one that has a password keeps it (ACC-8).
+pub async fn set_first(
+    connection: &mut PgConnection,
+    console: ConsoleAccountId,
+    billing: BillingAccountId,
+    hash: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account.console_accounts set password_hash = $2 where console_account_id = $1 and password_hash is null",
+        console.uuid(),
+        hash,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "update account.billing_accounts set password_hash = $2 where billing_account_id = $1 and password_hash is null",
+        billing.uuid(),
+        hash,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
