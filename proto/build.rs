@@ -102,7 +102,7 @@ fn access(pool: &DescriptorPool, method: &MethodDescriptor) -> Outcome<Declared>
     for number in numbers("callers") {
         declared.callers.push(variant(pool, "Caller", number)?);
     }
-    declared.right = variant(pool, "Right", numbers("right").first().copied().unwrap_or(0))?;
+    declared.right = variant(pool, "Right", numbers("right").first().copied().unwrap_or_default())?;
     for name in words("objects") {
         let field = method.input().get_field_by_name(&name);
         let field = field.filter(|field| field.kind() == Kind::String && !field.is_list());
