@@ -109,6 +109,11 @@ fn access(pool: &DescriptorPool, method: &MethodDescriptor) -> Outcome<Declared>
         let field = field.ok_or_else(|| format!("{}: no string field {name}", method.full_name()))?;
         declared.objects.push((name, field.number()));
     }
+    if method.is_client_streaming() && !declared.objects.is_empty() {
+        return Err(
+            format!("{}: only the first message of a stream would be judged", method.full_name()).into()
+        );
+    }
     let for_users = declared.callers.iter().any(|caller| caller == "Caller::User");
     let bare = matches!(declared.right.as_str(), "Right::Unspecified" | "Right::SignedIn");
     if for_users == (declared.right == "Right::Unspecified") || bare != declared.objects.is_empty() {

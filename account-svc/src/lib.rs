@@ -39,6 +39,7 @@ pub async fn serve(
     let app = app::App::new(&frame, peers::workspaces::Workspaces::new(workspace), secret);
     worker::resume_registrations::start(&frame, app.clone());
     worker::keep_session_keys::start(&frame, app.clone());
+    worker::prune_sessions::start(&frame, app.clone());
     let trust = Trust { keys: Arc::new(app.clone()), guard: Arc::new(app.clone()) };
     let routes = api::routes(app);
     frame.serve(&config, listener, routes, trust).await

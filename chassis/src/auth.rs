@@ -191,6 +191,11 @@ impl Verifier {
         validation.leeway = LEEWAY_SECS;
         let mut keys = HashMap::new();
         for key in trusted {
+            anyhow::ensure!(
+                !key.kid.starts_with(USER_KEY_PREFIX),
+                "trusted key {}: ids of users' keys begin so",
+                key.kid
+            );
             let decoding = DecodingKey::from_ed_components(&key.x)
                 .with_context(|| format!("trusted key {}", key.kid))?;
             anyhow::ensure!(

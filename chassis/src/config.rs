@@ -181,6 +181,9 @@ impl Config {
             }
         });
         let session_secret = env.optional_secret("SESSION_SECRET");
+        if session_secret.as_ref().is_some_and(|secret| !is_strong(secret)) {
+            env.problem("SESSION_SECRET: must be 32 random bytes or more in base64url".to_owned());
+        }
         let peers = PeerAddresses {
             account: env.optional("ACCOUNT_ADDR"),
             workspace: env.optional("WORKSPACE_ADDR"),
@@ -200,6 +203,14 @@ impl Config {
             calls_in_flight_max,
         })
     }
+}
+
+/// Whoever can guess a secret that public keys are derived from can sign for every user: a phrase will not do.
+fn is_strong(secret: &SecretString) -> bool {
+    use base64::Engine as _;
+    use secrecy::ExposeSecret as _;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(secret.expose_secret());
+    bytes.is_ok_and(|bytes| bytes.len() >= 32)
 }
 
 impl ProcessConfig {
@@ -223,13 +234,20 @@ mod tests {
             ("DATABASE_URL", "postgres://x:hunter2@h/d"),
             ("TOKEN_KEYS", "nonsense"),
             ("DRAIN_DELAY_MS", "-1"),
+            ("SESSION_SECRET", "tallystick"),
         ];
         let mut env = Env::from_pairs(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert!(Config::read(&mut env, "billing-svc").is_none());
         assert!(ProcessConfig::read(&mut env).is_none());
         let problems = env.finish().unwrap_err().to_string();
-        for name in ["TOKEN_KEYS", "TOKEN_KEY_ID", "TOKEN_SIGNING_KEY", "DRAIN_DELAY_MS", "GRPC_LISTEN_ADDR"]
-        {
+        for name in [
+            "SESSION_SECRET",
+            "TOKEN_KEYS",
+            "TOKEN_KEY_ID",
+            "TOKEN_SIGNING_KEY",
+            "DRAIN_DELAY_MS",
+            "GRPC_LISTEN_ADDR",
+        ] {
             assert!(problems.contains(name), "{name} in {problems}");
         }
         assert!(!problems.contains("hunter2"));

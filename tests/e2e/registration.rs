@@ -71,9 +71,13 @@ async fn a_taken_user_name_is_told_and_resumed_with_another() {
     let resume = |username: &str| RegistrationServiceResumeRequest {
         registration_id: registration_id.clone(),
         username: username.to_owned(),
+        password: tests::PASSWORD.to_owned(),
     };
     let done = world.clients.registrations.clone().resume(resume("late-ltd")).await.unwrap().into_inner();
-    assert_eq!(done.registration.unwrap().state(), State::Complete);
+    let registration = done.registration.unwrap();
+    assert_eq!(registration.state(), State::Complete);
+    let session = crate::sessions::sign_in(&world, crate::sessions::payer("late-ltd"), tests::PASSWORD).await;
+    assert_eq!(session.unwrap().account_id, registration.billing_account_id, "resumed with its password");
     let done = world.clients.registrations.clone().resume(resume("third-ltd")).await.unwrap_err();
     assert_eq!(reason_of(&done).as_deref(), Some("REGISTRATION_COMPLETE"));
     world.clients.registrations.clone().resume(resume("")).await.unwrap();
@@ -92,7 +96,11 @@ async fn a_reused_request_id_and_an_unknown_registration_are_refused() {
     let get = RegistrationServiceGetRequest { registration_id: unknown.clone() };
     let status = world.clients.registrations.clone().get(get).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
-    let resume = RegistrationServiceResumeRequest { registration_id: unknown, username: "some-name".into() };
+    let resume = RegistrationServiceResumeRequest {
+        registration_id: unknown,
+        username: "some-name".into(),
+        password: String::new(),
+    };
     let status = world.clients.registrations.clone().resume(resume).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
 }

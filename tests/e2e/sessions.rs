@@ -108,6 +108,68 @@ async fn an_unknown_identity_and_a_wrong_password_answer_alike_and_pause_alike()
     sign_in(&world, payer("known-ltd"), PASSWORD).await.expect("a day later it goes on");
 }
 
+/// A client that does not wait for its answer has not tried a wrong password.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_is_given_up_leaves_no_wrong_try() {
+    let world = World::without_prices().await.unwrap();
+    world.customer_with_password("hasty").await.unwrap();
+    let mut sessions = SessionServiceClient::new(channel(&world, "account-svc"));
+    let mut given_up = 0;
+    for number in 0..30 {
+        let request =
+            SessionServiceSignInRequest { identity: Some(payer("hasty-ltd")), password: PASSWORD.to_owned() };
+        let patience = std::time::Duration::from_millis(2 * number);
+        given_up += usize::from(tokio::time::timeout(patience, sessions.sign_in(request)).await.is_err());
+    }
+    assert!(given_up >= 10, "{given_up}");
+    let mut admin = world.scratch.admin().await.unwrap();
+    let wait = async {
+        let counted = "select coalesce(sum(wrong_count), 0) from account.sign_in_tries";
+        while sqlx::query_scalar::<_, i64>(counted).fetch_one(&mut admin).await.unwrap() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(tests::PATIENCE, wait).await.expect("tries of given-up calls are given back");
+    sign_in(&world, payer("hasty-ltd"), PASSWORD).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_proves_nothing_any_more_is_removed_and_nothing_else() {
+    let world = World::without_prices().await.unwrap();
+    world.customer_with_password("pruned").await.unwrap();
+    sign_in(&world, payer("unknown-old"), "wrong").await.unwrap_err();
+    let old = sign_in(&world, payer("pruned-ltd"), PASSWORD).await.unwrap();
+    let mut admin = world.scratch.admin().await.unwrap();
+    let past = "update account.sign_in_tries set since = since - interval '2 days'; \
+                update account.refresh_tokens set issued_at = issued_at - interval '40 days', expires_at = expires_at - interval '40 days'; \
+                update account.sessions set created_at = created_at - interval '40 days'";
+    sqlx::raw_sql(past).execute(&mut admin).await.unwrap();
+    sign_in(&world, payer("unknown-new"), "wrong").await.unwrap_err();
+    let new = sign_in(&world, console("pruned@example.com"), PASSWORD).await.unwrap();
+    // The worker looks when the service starts.
+    let world = world.restart().await.unwrap();
+    let wait = async {
+        let left =
+            "select (select count(*) from account.sessions) + (select count(*) from account.refresh_tokens)";
+        while sqlx::query_scalar::<_, i64>(left).fetch_one(&mut admin).await.unwrap() != 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(tests::PATIENCE, wait).await.expect("the old session goes, the new one stays");
+    let tries: i64 = sqlx::query_scalar(
+        "select count(*) from account.sign_in_tries where since < now() - interval '1 day'",
+    )
+    .fetch_one(&mut admin)
+    .await
+    .unwrap();
+    assert_eq!(tries, 0);
+    let mut sessions = SessionServiceClient::new(channel(&world, "account-svc"));
+    let mut refresh =
+        async |token: String| sessions.refresh(SessionServiceRefreshRequest { refresh_token: token }).await;
+    assert_eq!(reason_of(&refresh(old.refresh_token).await.unwrap_err()).as_deref(), Some("SESSION_INVALID"));
+    refresh(new.refresh_token).await.expect("a session outlives a restart and another secret");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tries_at_once_are_not_more_than_tries_in_turn() {
     let world = World::without_prices().await.unwrap();

@@ -6,7 +6,7 @@ use chassis::status::Refusal;
 use chassis::wire::timestamp;
 use tallystick_proto::account::v1 as wire;
 use tallystick_proto::common::v1::ErrorReason;
-use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 use tonic::Code;
 
 use crate::app::create_billing_account::CreateRejection;
@@ -76,6 +76,14 @@ pub fn published_key(key: &SessionKey) -> wire::PublishedKey {
     }
 }
 
+/// To the second; every moment of ours has a four-digit year.
+fn rfc3339(moment: OffsetDateTime) -> String {
+    let moment = moment.to_offset(UtcOffset::UTC);
+    let (year, month, day) = moment.to_calendar_date();
+    let (hour, minute, second) = moment.to_hms();
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
+}
+
 impl From<SignInRejection> for Refusal {
     fn from(rejection: SignInRejection) -> Self {
         match rejection {
@@ -88,10 +96,9 @@ impl From<SignInRejection> for Refusal {
                 let message = format!(
                     "more than {limit} wrong tries within a day; they are counted anew from {retry_at}"
                 );
-                let retry_at = retry_at.format(&Rfc3339).unwrap_or_default();
                 Self::new(Code::ResourceExhausted, ErrorReason::TriesExhausted, message)
                     .with("limit", limit)
-                    .with("retryTime", retry_at)
+                    .with("retryTime", rfc3339(retry_at))
             }
             SignInRejection::Busy(busy) => {
                 let message = format!("{} passwords wait to be checked; wait and repeat", busy.0);

@@ -26,6 +26,10 @@ pub struct Room {
     pub app: App,
 }
 
+fn password(violations: &mut Violations, text: &str) -> Option<Password> {
+    if text.is_empty() { None } else { violations.parse("password", text) }
+}
+
 fn command(violations: &mut Violations, request: &RegistrationServiceRegisterRequest) -> Option<Register> {
     let site = violations.check("site", Site::from_wire(request.site));
     let email = violations.parse::<Email>("email", &request.email);
@@ -35,10 +39,7 @@ fn command(violations: &mut Violations, request: &RegistrationServiceRegisterReq
         code => violations.parse::<Currency>("currency_code", code),
     };
     let workspace_name = violations.text("workspace_name", &request.workspace_name, 100);
-    let password = match request.password.as_str() {
-        "" => None,
-        text => violations.parse::<Password>("password", text),
-    };
+    let password = password(violations, &request.password);
     Some(Register {
         password,
         site: site?,
@@ -94,8 +95,9 @@ impl RegistrationService for Room {
             "" => None,
             text => violations.parse::<Username>("username", text),
         };
+        let password = password(&mut violations, &request.password);
         let id = violations.into_result(id)?;
-        let registration = register::resume(&self.app, id, username).await?;
+        let registration = register::resume(&self.app, id, username, password).await?;
         let registration = Some(convert::registration(&registration));
         Ok(Response::new(RegistrationServiceResumeResponse { registration }))
     }

@@ -65,7 +65,7 @@ impl SessionService for Room {
             violations.add("password", "must be 1 to 128 characters");
         }
         let identity = violations.into_result(identity)?;
-        let tokens = sign_in::sign_in(&self.app, &identity, request.password).await?;
+        let tokens = sign_in::sign_in(&self.app, identity, request.password).await?;
         Ok(Response::new(SessionServiceSignInResponse { session: Some(convert::session(tokens)) }))
     }
 

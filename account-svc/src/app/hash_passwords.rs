@@ -1,7 +1,9 @@
 //! Hashing takes a processor for tens of milliseconds: so many at once, so many in line, and no more.
 
+use std::sync::Arc;
+
 use chassis::failure::Failure;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::App;
 use crate::domain::password::{self, HashFailed, Password};
@@ -20,13 +22,23 @@ where
     T: Send + 'static,
     W: FnOnce() -> Result<T, HashFailed> + Send + 'static,
 {
-    let _turn: SemaphorePermit<'_> = app.hashing.acquire().await.map_err(Failure::fatal)?;
+    let turn = Arc::clone(&app.hashing).acquire_owned().await.map_err(Failure::fatal)?;
+    // The turn ends with the work, not with the call: a call that is given up leaves its hash running.
+    let work = move || {
+        let done = work();
+        drop(turn);
+        done
+    };
     tokio::task::spawn_blocking(work).await.map_err(Failure::fatal)?.map_err(Failure::fatal)
 }
 
+/// A place in line, before anything is done for a call.
+pub fn take_place(app: &App) -> Result<OwnedSemaphorePermit, Busy> {
+    Arc::clone(&app.waiting).try_acquire_owned().map_err(|_| Busy(WAITING_MAX))
+}
+
 /// Whether the password is the one behind the hash; as slow when there is none.
-pub async fn verify(app: &App, given: String, stored: Option<String>) -> Result<bool, Failure<Busy>> {
-    let _place = app.waiting.try_acquire().map_err(|_| Failure::Rejected(Busy(WAITING_MAX)))?;
+pub async fn verify<R>(app: &App, given: String, stored: Option<String>) -> Result<bool, Failure<R>> {
     in_turn(app, move || password::verify(&given, stored.as_deref())).await
 }
 

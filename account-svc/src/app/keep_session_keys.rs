@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::App;
-use crate::domain::session::{KEY_AFTERLIFE, SessionKey, next_key_from, published_keys, signing_key};
+use crate::domain::session::{KEY_AFTERLIFE, SessionKey, next_key_from, published_keys, signing_keys};
 use crate::store;
 
 /// The signer of a key, for tokens of one subject.
@@ -43,22 +43,38 @@ async fn make<R>(
     Ok(key)
 }
 
-/// The signer that signs now. A key of another secret cannot be derived: a new one is made then, and signs at once.
+/// The signer that signs now. A key of another secret cannot be derived: where none can, one is made, and signs at once.
 pub async fn signer<R>(
     app: &App,
     connection: &mut PgConnection,
     subject: &str,
     now: OffsetDateTime,
 ) -> Result<Signer, Failure<R>> {
-    let keys = store::session_keys::list_since(&mut *connection, now - KEY_AFTERLIFE).await?;
-    if let Some(key) = signing_key(&keys, now) {
-        let signer = derive(app, &key.key_id, subject).map_err(Failure::Fatal)?;
-        if public_half(&signer).map_err(Failure::Fatal)? == key.public_key {
-            return Ok(signer);
-        }
+    if let Some(signer) = known_signer(app, connection, subject, now).await? {
+        return Ok(signer);
+    }
+    store::session_keys::hold(connection).await?;
+    if let Some(signer) = known_signer(app, connection, subject, now).await? {
+        return Ok(signer);
     }
     let key = make(app, connection, now, now).await?;
     derive(app, &key.key_id, subject).map_err(Failure::Fatal)
+}
+
+async fn known_signer<R>(
+    app: &App,
+    connection: &mut PgConnection,
+    subject: &str,
+    now: OffsetDateTime,
+) -> Result<Option<Signer>, Failure<R>> {
+    let keys = store::session_keys::list_since(connection, now - KEY_AFTERLIFE).await?;
+    for key in signing_keys(&keys, app.real_time.now()) {
+        let signer = derive(app, &key.key_id, subject).map_err(Failure::Fatal)?;
+        if public_half(&signer).map_err(Failure::Fatal)? == key.public_key {
+            return Ok(Some(signer));
+        }
+    }
+    Ok(None)
 }
 
 /// The keys that are published now.

@@ -4,6 +4,7 @@ pub mod create_billing_account;
 pub mod hash_passwords;
 mod judge_standing;
 pub mod keep_session_keys;
+pub mod prune_sessions;
 pub mod read_accounts;
 pub mod register;
 pub mod renew_session;

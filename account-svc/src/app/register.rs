@@ -72,11 +72,7 @@ pub async fn register(app: &App, asked: &Asked, command: Register) -> Outcome<Re
         Some(id) => id,
         None => begin(app, asked, command).await?,
     };
-    if let Some(password) = password {
-        reserve_username(app, id).await?;
-        set_first_password(app, id, password).await?;
-    }
-    go_on(app, id).await
+    with_password(app, id, password).await
 }
 
 /// Sees to it that both names are taken before anything is hashed for them.
@@ -107,7 +103,12 @@ async fn set_first_password(app: &App, id: RegistrationId, password: Password) -
 }
 
 /// Goes on with a registration, with another user name if one is given.
-pub async fn resume(app: &App, id: RegistrationId, username: Option<Username>) -> Outcome<Registration> {
+pub async fn resume(
+    app: &App,
+    id: RegistrationId,
+    username: Option<Username>,
+    password: Option<Password>,
+) -> Outcome<Registration> {
     if let Some(username) = username {
         let mut connection = app.pool.acquire().await?;
         let renamed =
@@ -118,6 +119,15 @@ pub async fn resume(app: &App, id: RegistrationId, username: Option<Username>) -
                 None => RegisterRejection::NotFound(id),
             }));
         }
+    }
+    with_password(app, id, password).await
+}
+
+/// Goes on, and sets the password as soon as both names are taken.
+async fn with_password(app: &App, id: RegistrationId, password: Option<Password>) -> Outcome<Registration> {
+    if let Some(password) = password {
+        reserve_username(app, id).await?;
+        set_first_password(app, id, password).await?;
     }
     go_on(app, id).await
 }

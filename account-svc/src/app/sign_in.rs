@@ -4,9 +4,10 @@
 use chassis::auth::User;
 use chassis::failure::Failure;
 use time::OffsetDateTime;
+use tracing::Instrument as _;
 
 use super::App;
-use super::hash_passwords::{Busy, verify};
+use super::hash_passwords::{Busy, take_place, verify};
 use super::renew_session::{Tokens, begin_session};
 use crate::domain::session::{Identity, TRIES_WINDOW, WRONG_TRIES_MAX};
 use crate::store;
@@ -29,12 +30,21 @@ pub enum SignInRejection {
     NoSession,
 }
 
-/// Signs an identity in.
-pub async fn sign_in(
-    app: &App,
-    identity: &Identity,
-    password: String,
-) -> Result<Tokens, Failure<SignInRejection>> {
+type Outcome = Result<Tokens, Failure<SignInRejection>>;
+
+/// Signs an identity in. It goes on when its caller has gone: a right password is never left counted as a wrong one.
+pub async fn sign_in(app: &App, identity: Identity, password: String) -> Outcome {
+    let place = take_place(app).map_err(|busy| Failure::Rejected(SignInRejection::Busy(busy)))?;
+    let app = app.clone();
+    let work = async move {
+        let tokens = try_password(&app, &identity, password).await;
+        drop(place);
+        tokens
+    };
+    tokio::spawn(work.instrument(tracing::Span::current())).await.map_err(Failure::fatal)?
+}
+
+async fn try_password(app: &App, identity: &Identity, password: String) -> Outcome {
     let now = app.real_time.now();
     let hash = identity.hash();
     let mut connection = app.pool.acquire().await?;
@@ -43,20 +53,26 @@ pub async fn sign_in(
         let retry_at = since + TRIES_WINDOW;
         return Err(Failure::Rejected(SignInRejection::Exhausted { limit: WRONG_TRIES_MAX, retry_at }));
     }
-    let found = store::credentials::find(&mut connection, identity).await?;
     drop(connection);
-    let (user, stored) = found.map_or((None, None), |(user, stored)| (Some(user), stored));
-    let right = match verify(app, password, stored).await {
-        Ok(right) => user.filter(|_| right),
-        Err(failure) => {
-            store::sessions::give_try_back(&mut *app.pool.acquire().await?, &hash).await?;
-            return Err(failure.map(SignInRejection::Busy));
-        }
-    };
-    let user: User = right.ok_or(Failure::Rejected(SignInRejection::Wrong))?;
+    let checked = check(app, identity, password).await;
+    if !matches!(checked, Ok(None)) {
+        store::sessions::give_try_back(&mut *app.pool.acquire().await?, &hash).await?;
+    }
+    let user = checked?.ok_or(Failure::Rejected(SignInRejection::Wrong))?;
     let mut tx = app.pool.begin().await?;
-    store::sessions::give_try_back(&mut tx, &hash).await?;
     let tokens = begin_session(app, &mut tx, user, now).await?;
     tx.commit().await?;
     Ok(tokens)
+}
+
+/// The user whose password it is; None when it is nobody's.
+async fn check(
+    app: &App,
+    identity: &Identity,
+    password: String,
+) -> Result<Option<User>, Failure<SignInRejection>> {
+    let found = store::credentials::find(&mut *app.pool.acquire().await?, identity).await?;
+    let (user, stored) = found.map_or((None, None), |(user, stored)| (Some(user), stored));
+    let right = verify(app, password, stored).await?;
+    Ok(user.filter(|_| right))
 }

@@ -71,8 +71,14 @@ impl Password {
 /// Whether a password that was given is the one behind a hash; as slow and as false when there is no hash.
 pub fn verify(given: &str, hash: Option<&str>) -> Result<bool, HashFailed> {
     let parsed = PasswordHash::new(hash.unwrap_or(NOBODYS)).map_err(failed)?;
-    let equal = argon2()?.verify_password(given.as_bytes(), &parsed).is_ok();
-    Ok(equal && hash.is_some())
+    if parsed.hash.is_none() {
+        return Err(failed("a stored hash has no output"));
+    }
+    match argon2()?.verify_password(given.as_bytes(), &parsed) {
+        Ok(()) => Ok(hash.is_some()),
+        Err(argon2::password_hash::Error::Password) => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +93,10 @@ mod tests {
         assert!(verify("correct horse", Some(&hash)).unwrap());
         assert!(!verify("correct horsf", Some(&hash)).unwrap());
         assert!(!verify("correct horse", None).unwrap(), "nobody's password is never right");
+        assert!(
+            verify("x", Some("$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg")).is_err(),
+            "no output"
+        );
         assert_ne!(hash, password.hash(&[8; 16]).unwrap());
         assert!(!format!("{password:?}").contains("horse"));
     }

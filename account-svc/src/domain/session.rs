@@ -19,8 +19,10 @@ pub const TRIES_WINDOW: Duration = Duration::days(1);
 pub const KEY_LIFE: Duration = Duration::days(1);
 /// A key is published so long before it signs: longer than any service keeps what was published.
 pub const KEY_LEAD: Duration = Duration::minutes(2);
-/// A key that signs no more is published until the last token of it has ended, and a minute.
-pub const KEY_AFTERLIFE: Duration = Duration::minutes(11);
+/// A key may sign on for so long after the next one has begun: a process that cannot derive the next one makes another no more often.
+pub const KEY_OVERLAP: Duration = Duration::minutes(1);
+/// A key is published until the last token of it has ended, and a minute.
+pub const KEY_AFTERLIFE: Duration = Duration::minutes(12);
 
 /// Who wants to sign in: the sole identity of each kind of account (ACC-2).
 #[derive(Debug, Clone)]
@@ -91,9 +93,15 @@ pub struct SessionKey {
     pub signs_from: OffsetDateTime,
 }
 
-/// The key that signs now: the newest that has begun. Keys come in order of their beginning.
-pub fn signing_key(keys: &[SessionKey], now: OffsetDateTime) -> Option<&SessionKey> {
-    keys.iter().rfind(|key| key.signs_from <= now)
+/// The keys that may sign now, the one that should first: the newest that has begun, then those whose successor has only just begun. Keys
+/// come in order of their beginning.
+pub fn signing_keys(keys: &[SessionKey], now: OffsetDateTime) -> impl Iterator<Item = &SessionKey> {
+    let begun = keys.iter().rev().skip_while(move |key| key.signs_from > now);
+    let successors = begun.clone().map(|key| Some(key.signs_from));
+    begun
+        .zip(std::iter::once(None).chain(successors))
+        .take_while(move |(_, successor)| successor.is_none_or(|begins| now < begins + KEY_OVERLAP))
+        .map(|(key, _)| key)
 }
 
 /// The keys that a token may be signed with now, or soon.
@@ -142,9 +150,13 @@ mod tests {
     fn a_key_is_published_before_it_signs_and_until_its_last_token_has_ended() {
         let keys = [key("a", NOW - KEY_LIFE), key("b", NOW)];
         let ids = |now| published_keys(&keys, now).iter().map(|key| key.key_id.as_str()).collect::<Vec<_>>();
-        assert_eq!(signing_key(&keys, NOW - Duration::SECOND).unwrap().key_id, "a");
+        let signing = |now| signing_keys(&keys, now).map(|key| key.key_id.as_str()).collect::<Vec<_>>();
+        assert_eq!(signing(NOW - Duration::SECOND), ["a"]);
         assert_eq!(ids(NOW - KEY_LEAD), ["a", "b"]);
-        assert_eq!(signing_key(&keys, NOW).unwrap().key_id, "b");
+        assert_eq!(signing(NOW), ["b", "a"]);
+        assert_eq!(signing(NOW + KEY_OVERLAP), ["b"]);
+        let life = Duration::try_from(chassis::auth::TOKEN_LIFE).unwrap();
+        assert!(KEY_OVERLAP + life < KEY_AFTERLIFE, "every token ends before its key is forgotten");
         assert_eq!(ids(NOW + KEY_AFTERLIFE - Duration::SECOND), ["a", "b"]);
         assert_eq!(ids(NOW + KEY_AFTERLIFE), ["b"]);
     }

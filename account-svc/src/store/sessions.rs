@@ -144,3 +144,43 @@ pub async fn tries_since(
     .fetch_optional(connection)
     .await
 }
+
+/// Removes some of the sessions whose last token ended before a moment, with their tokens. Answers how many.
+pub async fn delete_ended(
+    connection: &mut PgConnection,
+    before: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<u64> {
+    let ended = sqlx::query_scalar!(
+        "select session_id from account.sessions s where created_at < $1 and not exists (select 1 from account.refresh_tokens t \
+           where t.session_id = s.session_id and t.expires_at >= $1) limit $2 for update skip locked",
+        before,
+        limit,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    sqlx::query!("delete from account.refresh_tokens where session_id = any($1)", &ended)
+        .execute(&mut *connection)
+        .await?;
+    let done = sqlx::query!("delete from account.sessions where session_id = any($1)", &ended)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// Removes some of the tries that count no more. Answers how many.
+pub async fn delete_tries(
+    connection: &mut PgConnection,
+    before: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "delete from account.sign_in_tries where identity_hash in (select identity_hash from account.sign_in_tries \
+         where since <= $1 limit $2 for update skip locked)",
+        before,
+        limit,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}

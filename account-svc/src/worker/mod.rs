@@ -1,4 +1,5 @@
 //! What repeats.
 
 pub mod keep_session_keys;
+pub mod prune_sessions;
 pub mod resume_registrations;

@@ -1,10 +1,11 @@
 //! `BillService`
 
+use chassis::auth::User;
 use chassis::failure::Failure;
 use chassis::id::{BillId, BillingAccountId, SettlementId, WorkspaceId};
 use chassis::page::Page;
 use chassis::status::Refusal;
-use chassis::wire::Violations;
+use chassis::wire::{Violations, caller};
 use tallystick_proto::billing::v1 as wire;
 use tallystick_proto::billing::v1::bill_service_server::BillService;
 use tallystick_proto::billing::v1::{
@@ -47,14 +48,18 @@ fn settlement(violations: &mut Violations, value: Option<&wire::BillSettlement>)
     })
 }
 
-/// Exactly one of the two ids is given.
-fn of(violations: &mut Violations, request: &BillServiceListRequest) -> Option<Of> {
+/// Exactly one of the two ids is given. Who pays now does not see what another has paid.
+fn of(violations: &mut Violations, request: &BillServiceListRequest, user: Option<User>) -> Option<Of> {
+    let of_workspace = |id| match user {
+        Some(User::Billing(payer)) => Of::PaidBy(id, payer),
+        Some(User::Console(_)) | None => Of::Workspace(id),
+    };
     match (request.workspace_id.as_str(), request.billing_account_id.as_str()) {
         ("", "") => {
             violations.add("workspace_id", "or billing_account_id must be given");
             None
         }
-        (id, "") => violations.parse::<WorkspaceId>("workspace_id", id).map(Of::Workspace),
+        (id, "") => violations.parse::<WorkspaceId>("workspace_id", id).map(of_workspace),
         ("", id) => violations.parse::<BillingAccountId>("billing_account_id", id).map(Of::Payer),
         _ => {
             violations.add("billing_account_id", "must be empty when workspace_id is given");
@@ -81,9 +86,10 @@ impl BillService for Room {
         &self,
         request: Request<BillServiceListRequest>,
     ) -> Result<Response<BillServiceListResponse>, Status> {
+        let user = caller(&request)?.user;
         let request = request.into_inner();
         let mut violations = Violations::new();
-        let of = of(&mut violations, &request);
+        let of = of(&mut violations, &request, user);
         let day = match &request.usage_date {
             None => None,
             Some(date) => violations.date("usage_date", Some(date)),

@@ -266,6 +266,8 @@ pub enum Of {
     Workspace(WorkspaceId),
     /// Of a payer.
     Payer(BillingAccountId),
+    /// Of a workspace, as far as this payer paid.
+    PaidBy(WorkspaceId, BillingAccountId),
 }
 
 /// Bills without their lines, newest first.
@@ -279,6 +281,7 @@ pub async fn list(
     let (workspace_id, payer) = match of {
         Of::Workspace(id) => (Some(id.uuid()), None),
         Of::Payer(id) => (None, Some(id.uuid())),
+        Of::PaidBy(id, payer) => (Some(id.uuid()), Some(payer.uuid())),
     };
     let rows = sqlx::query_as!(
         Row,

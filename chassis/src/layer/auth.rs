@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use prost::bytes::Bytes;
 use prost::encoding::{DecodeContext, WireType, decode_key, skip_field, string};
 use tallystick_proto::access::{METHODS, MethodAccess};
@@ -66,19 +66,18 @@ impl Authenticate {
 
     async fn caller(&self, headers: &HeaderMap, access: Option<&MethodAccess>) -> Result<Caller, Status> {
         let for_anyone = access.is_some_and(|access| access.callers.contains(&CallerKind::Anyone));
-        let mut caller = match bearer(headers, http::header::AUTHORIZATION.as_str()) {
+        let mut caller = match bearer(headers, http::header::AUTHORIZATION.as_str())? {
             Some(token) => self.verifier.verify_any(token, &self.user_keys).await.map_err(distrusted)?,
-            None if for_anyone => return Ok(Caller::anyone()),
+            None if for_anyone && !headers.contains_key(ON_BEHALF_OF) => return Ok(Caller::anyone()),
             None => {
                 let message = "send \"authorization: Bearer <token>\"";
                 return Err(Refusal::new(Code::Unauthenticated, ErrorReason::TokenMissing, message).into());
             }
         };
-        if headers.contains_key(ON_BEHALF_OF) {
+        if let Some(token) = bearer(headers, ON_BEHALF_OF)? {
             if caller.kind != CallerKind::Service {
                 return Err(distrusted(Distrust::NotValid));
             }
-            let token = bearer(headers, ON_BEHALF_OF).ok_or_else(|| distrusted(Distrust::NotValid))?;
             let user = self.verifier.verify_user(token, &self.user_keys).await.map_err(distrusted)?;
             caller.user = Some(user);
         }
@@ -121,9 +120,12 @@ impl Authenticate {
     }
 }
 
-fn bearer<'a>(headers: &'a HeaderMap, header: &str) -> Option<&'a str> {
-    let value = headers.get(header)?.to_str().ok()?;
-    value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")).map(str::trim)
+/// The token of a header; None when there is no such header. One that is no bearer token is no valid one.
+fn bearer<'a>(headers: &'a HeaderMap, header: &str) -> Result<Option<&'a str>, Status> {
+    let Some(value) = headers.get(header) else { return Ok(None) };
+    let text = value.to_str().ok();
+    let token = text.and_then(|text| text.strip_prefix("Bearer ").or_else(|| text.strip_prefix("bearer ")));
+    token.map(|token| Some(token.trim())).ok_or_else(|| distrusted(Distrust::NotValid))
 }
 
 fn distrusted(distrust: Distrust) -> Status {
@@ -154,11 +156,8 @@ async fn first_message(request: Request) -> Result<(Request, Bytes), Status> {
     let (parts, body) = request.into_parts();
     let malformed =
         || Status::from(Refusal::new(Code::InvalidArgument, ErrorReason::FieldInvalid, "no message came"));
-    let body = Limited::new(body, MESSAGE_BYTES_MAX + FRAME_BYTES)
-        .collect()
-        .await
-        .map_err(|_| malformed())?
-        .to_bytes();
+    let body = Limited::new(body, MESSAGE_BYTES_MAX + FRAME_BYTES).collect().await;
+    let body = body.map_err(unread)?.to_bytes();
     let header = body.get(..FRAME_BYTES).ok_or_else(malformed)?;
     let [0, length @ ..] = header else { return Err(malformed()) };
     let length: [u8; 4] = length.try_into().map_err(|_| malformed())?;
@@ -166,6 +165,14 @@ async fn first_message(request: Request) -> Result<(Request, Bytes), Status> {
     let end = FRAME_BYTES.checked_add(length).filter(|end| *end <= body.len()).ok_or_else(malformed)?;
     let message = body.slice(FRAME_BYTES..end);
     Ok((Request::from_parts(parts, Body::new(Full::new(body))), message))
+}
+
+/// Why a message could not be read, as the server says it where no right is needed.
+fn unread(error: Box<dyn std::error::Error + Send + Sync>) -> Status {
+    if error.is::<LengthLimitError>() {
+        return Status::out_of_range(format!("a message is {MESSAGE_BYTES_MAX} bytes at most"));
+    }
+    Status::from_error(error)
 }
 
 /// A string field as the decoder of the contract reads it: the last one of its number, empty when there is none.
