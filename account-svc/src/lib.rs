@@ -36,10 +36,13 @@ pub async fn serve(
     let workspace = config.peers.workspace.as_deref().context("WORKSPACE_ADDR is not set")?;
     let workspace = chassis::peer::channel(workspace, "workspace-svc", config.signer.clone())?;
     let secret = config.session_secret.clone().context("SESSION_SECRET is not set")?;
-    let app = app::App::new(&frame, peers::workspaces::Workspaces::new(workspace), secret);
+    let mail = config.mail.as_ref().context("SMTP_URL and MAIL_FROM are not set")?;
+    let mailer = peers::mailer::Mailer::new(mail)?;
+    let app = app::App::new(&frame, peers::workspaces::Workspaces::new(workspace), mailer, secret);
     worker::resume_registrations::start(&frame, app.clone());
     worker::keep_session_keys::start(&frame, app.clone());
     worker::prune_sessions::start(&frame, app.clone());
+    worker::send_mails::start(&frame, app.clone());
     let trust = Trust { keys: Arc::new(app.clone()), guard: Arc::new(app.clone()) };
     let routes = api::routes(app);
     frame.serve(&config, listener, routes, trust).await

@@ -117,6 +117,20 @@ pub struct PeerAddresses {
     pub settlement: Option<String>,
 }
 
+/// How mails leave.
+#[derive(Debug, Clone)]
+pub enum Mail {
+    /// `SMTP_URL`, such as `smtps://user:password@mail.example.com`, and `MAIL_FROM`, the sender's address.
+    Smtp {
+        /// The server.
+        url: SecretString,
+        /// The sender.
+        from: String,
+    },
+    /// Into a folder, where they can be read: the local profile only, never read from the environment.
+    Folder(std::path::PathBuf),
+}
+
 /// What every service needs to run.
 #[derive(Clone)]
 pub struct Config {
@@ -130,6 +144,8 @@ pub struct Config {
     pub signer: Signer,
     /// `SESSION_SECRET`: what account-svc derives the keys of users' tokens from; no other service has it.
     pub session_secret: Option<SecretString>,
+    /// How mails leave; account-svc only.
+    pub mail: Option<Mail>,
     /// The peers.
     pub peers: PeerAddresses,
     /// `DRAIN_DELAY_MS`, 5,000 by default: how long a service that is to stop goes on accepting.
@@ -184,6 +200,14 @@ impl Config {
         if session_secret.as_ref().is_some_and(|secret| !is_strong(secret)) {
             env.problem("SESSION_SECRET: must be 32 random bytes or more in base64url".to_owned());
         }
+        let mail = match (env.optional_secret("SMTP_URL"), env.optional::<String>("MAIL_FROM")) {
+            (Some(url), Some(from)) => Some(Mail::Smtp { url, from }),
+            (None, None) => None,
+            _ => {
+                env.problem("SMTP_URL and MAIL_FROM: both or none must be set".to_owned());
+                None
+            }
+        };
         let peers = PeerAddresses {
             account: env.optional("ACCOUNT_ADDR"),
             workspace: env.optional("WORKSPACE_ADDR"),
@@ -198,6 +222,7 @@ impl Config {
             trusted_keys: trusted_keys?,
             signer: signer?,
             session_secret,
+            mail,
             peers,
             drain_delay,
             calls_in_flight_max,

@@ -61,6 +61,12 @@ pub struct Standing {
     pub owns: bool,
     /// It pays for the workspace that the object is, or is of.
     pub pays: bool,
+    /// It is an administrator of the workspace.
+    pub administers: bool,
+    /// It is a member of the workspace, of whatever role.
+    pub views: bool,
+    /// Its role in the workspace reads plan and bills.
+    pub reads_bills: bool,
 }
 
 impl Standing {
@@ -75,8 +81,12 @@ impl Standing {
             Right::Unspecified => false,
             Right::SignedIn => true,
             Right::Hold => self.holds,
-            Right::View | Right::ReadBills => self.owns || self.pays,
+            Right::View => self.owns || self.pays || self.administers || self.views,
+            Right::ReadBills => self.owns || self.pays || self.administers || self.reads_bills,
             Right::Own => self.owns,
+            Right::Administer => self.owns || self.administers,
+            Right::Pay => self.pays,
+            Right::Settle => self.owns || self.pays,
         }
     }
 }
@@ -107,7 +117,7 @@ pub fn of_account(user: User, object: Object) -> Option<Standing> {
         Object::Workspace(_) | Object::Bill(_) | Object::Registration(_) => return None,
     };
     // A billing account that is named by its payer's filter stands for what it pays for.
-    Some(Standing { holds, owns: false, pays: holds && matches!(user, User::Billing(_)) })
+    Some(Standing { holds, pays: holds && matches!(user, User::Billing(_)), ..Standing::default() })
 }
 
 #[cfg(test)]
@@ -122,8 +132,17 @@ mod tests {
         let payer = Standing { pays: true, ..Standing::default() };
         assert!(owner.allows(Right::Own) && owner.allows(Right::ReadBills) && !owner.allows(Right::Hold));
         assert!(!payer.allows(Right::Own) && payer.allows(Right::ReadBills));
-        for right in [Right::Unspecified, Right::Hold, Right::View, Right::ReadBills, Right::Own] {
-            assert!(!Standing::default().allows(right), "{right:?}");
+        assert!(payer.allows(Right::Pay) && payer.allows(Right::Settle) && !payer.allows(Right::Administer));
+        assert!(owner.allows(Right::Administer) && owner.allows(Right::Settle) && !owner.allows(Right::Pay));
+        let administrator = Standing { administers: true, views: true, ..Standing::default() };
+        assert!(administrator.allows(Right::ReadBills) && administrator.allows(Right::Administer));
+        assert!(!administrator.allows(Right::Own) && !administrator.allows(Right::Settle));
+        let member = Standing { views: true, ..Standing::default() };
+        assert!(member.allows(Right::View) && !member.allows(Right::ReadBills));
+        let finance = Standing { reads_bills: true, ..member };
+        assert!(finance.allows(Right::ReadBills) && !finance.allows(Right::Administer));
+        for right in (1..=8).filter_map(|number| Right::try_from(number).ok()) {
+            assert_eq!(Standing::default().allows(right), right == Right::SignedIn, "{right:?}");
         }
     }
 

@@ -37,6 +37,37 @@ const ACCOUNT: &[(&str, &str, Breach)] = &[
     ("console_accounts", "console_accounts_email_key", Copy(r#"{"console_account_id": "new"}"#, "true")),
     ("console_accounts", "console_accounts_password_check", Set("password_hash = 'secret'")),
     ("billing_accounts", "billing_accounts_password_check", Set("password_hash = 'secret'")),
+    ("console_accounts", "console_accounts_display_name_check", Set("display_name = repeat('x', 101)")),
+    ("console_accounts", "console_accounts_phone_check", Set("phone = '+85251234567'")),
+    (
+        "console_accounts",
+        "console_accounts_phone_key",
+        Copy(r#"{"console_account_id": "new", "email_key": "x@y.z"}"#, "phone is not null"),
+    ),
+    ("console_accounts", "console_accounts_state_check", Set("state = 'X'")),
+    ("billing_accounts", "billing_accounts_email_check", Set("email = 'x'")),
+    ("billing_accounts", "billing_accounts_enterprise_check", Set("taxpayer_number = '91330106MA27Y5XH5K'")),
+    ("billing_accounts", "billing_accounts_phone_check", Set("phone = '110'")),
+    ("billing_accounts", "billing_accounts_profile_check", Set("industry = repeat('x', 101)")),
+    ("billing_accounts", "billing_accounts_state_check", Set("state = 'X'")),
+    (
+        "billing_accounts",
+        "billing_accounts_taxpayer_check",
+        Set("taxpayer_number = 'x', enterprise_name = 'x', verified_at = now(), verify_evidence = 'x'"),
+    ),
+    ("challenges", "challenges_account_check", Set("account_id = 'x'")),
+    ("challenges", "challenges_hash_check", Set("identity_hash = 'x'")),
+    ("challenges", "challenges_life_check", Set("expires_at = created_at")),
+    ("challenges", "challenges_purpose_check", Set("purpose = 'X'")),
+    ("challenges", "challenges_use_check", Set("used_at = created_at")),
+    ("code_limits", "code_limits_hash_check", Set("scope_hash = 'x'")),
+    ("code_limits", "code_limits_sent_check", Set("sent_count = 301")),
+    ("code_limits", "code_limits_wrong_check", Set("wrong_count = 21")),
+    ("mails", "mails_account_check", Set("account_id = 'x'")),
+    ("mails", "mails_address_check", Set("state = 'SENT', address = 'a@b.cd'")),
+    ("mails", "mails_attempts_check", Set("attempts = -1")),
+    ("mails", "mails_language_check", Set("language = 'X'")),
+    ("mails", "mails_state_check", Set("state = 'X', address = null")),
     ("session_keys", "session_keys_id_check", Set("key_id = 'x'")),
     ("session_keys", "session_keys_public_check", Set("public_key = 'x'")),
     ("sessions", "sessions_account_check", Set("account_id = 'x'")),
@@ -239,6 +270,14 @@ async fn fill(admin: &mut PgConnection) {
                    insert into account.refresh_tokens (token_hash, session_id, issued_at, expires_at) \
                    select sha256(''), session_id, now(), now() + interval '1 day' from s";
     sqlx::raw_sql(session).execute(&mut *admin).await.unwrap();
+    let codes = "insert into account.challenges (challenge_hash, challenge_id, purpose, identity_hash, object, requester, expires_at, \
+                   created_at) values (sha256('1'), gen_random_uuid(), 'SIGN_IN', sha256('2'), '', '', now() + interval '1 minute', now()); \
+                 insert into account.code_limits (scope_hash, sent_since, sent_count, sent_at, wrong_since, wrong_count) \
+                   values (sha256('3'), now(), 1, now(), now(), 0); \
+                 insert into account.mails (mail_id, template, language, parameters, state, created_at) \
+                   values (gen_random_uuid(), 'UNLOCKED', 'EN', '{}', 'DROPPED', now()); \
+                 update account.console_accounts set phone = '+8613800138000'";
+    sqlx::raw_sql(codes).execute(&mut *admin).await.unwrap();
     let failure = "insert into billing.bill_run_failures (run_id, workspace_id, reason, message) \
                    select run_id, gen_random_uuid(), 'NO_PRICE', 'x' from billing.bill_runs limit 1";
     sqlx::raw_sql(failure).execute(admin).await.unwrap();

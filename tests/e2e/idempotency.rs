@@ -50,6 +50,7 @@ async fn a_replay_returns_the_first_answer_and_a_reused_request_id_is_refused() 
         request_id: id(1),
         username: "second-payer".into(),
         currency_code: "CNY".into(),
+        email: String::new(),
     };
     type Account = BillingAccountServiceCreateRequest;
     let payer = replays!(world, c.billing_accounts, create, account, |r: &mut Account| r.currency_code =
@@ -168,6 +169,7 @@ async fn a_payment_is_credited_once_whoever_asks() {
         request_id: id(10),
         username: "rival".into(),
         currency_code: "CNY".into(),
+        email: String::new(),
     };
     let rival = world
         .clients

@@ -11,9 +11,11 @@
 
 mod access;
 mod bad_input;
+mod codes;
 mod constraints;
 mod contract;
 mod idempotency;
+mod mails;
 mod pages;
 mod reads;
 mod registration;

@@ -133,6 +133,7 @@ async fn a_user_name_is_taken_in_any_case() {
         request_id: Uuid::from_u128(9).to_string(),
         username: "FIRST-ltd".into(),
         currency_code: "USD".into(),
+        email: String::new(),
     };
     assert_eq!(refused!(world.clients.billing_accounts.clone().create(create)), "USERNAME_TAKEN");
 }

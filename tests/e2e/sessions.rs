@@ -41,7 +41,8 @@ pub fn payer(username: &str) -> Identity {
 /// Signs in without any token of one's own, as anybody can.
 pub async fn sign_in(world: &World, identity: Identity, password: &str) -> Result<Session, Status> {
     let mut sessions = SessionServiceClient::new(channel(world, "account-svc"));
-    let request = SessionServiceSignInRequest { identity: Some(identity), password: password.to_owned() };
+    let request =
+        SessionServiceSignInRequest { identity: Some(identity), password: password.to_owned(), code: None };
     Ok(sessions.sign_in(request).await?.into_inner().session.unwrap())
 }
 
@@ -116,8 +117,11 @@ async fn a_sign_in_that_is_given_up_leaves_no_wrong_try() {
     let mut sessions = SessionServiceClient::new(channel(&world, "account-svc"));
     let mut given_up = 0;
     for number in 0..30 {
-        let request =
-            SessionServiceSignInRequest { identity: Some(payer("hasty-ltd")), password: PASSWORD.to_owned() };
+        let request = SessionServiceSignInRequest {
+            identity: Some(payer("hasty-ltd")),
+            password: PASSWORD.to_owned(),
+            code: None,
+        };
         let patience = std::time::Duration::from_millis(2 * number);
         given_up += usize::from(tokio::time::timeout(patience, sessions.sign_in(request)).await.is_err());
     }
@@ -181,6 +185,7 @@ async fn tries_at_once_are_not_more_than_tries_in_turn() {
             let request = SessionServiceSignInRequest {
                 identity: Some(payer("raced-ltd")),
                 password: "wrong".to_owned(),
+                code: None,
             };
             reason_of(&SessionServiceClient::new(channel).sign_in(request).await.unwrap_err()).unwrap()
         });

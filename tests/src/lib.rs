@@ -1,10 +1,12 @@
 //! What every whole-system test begins with: a world of its own, four services over TCP on a fresh database with a clock that can
 //! be moved.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::civil::UsageDate;
+use chassis::config::Mail;
 use chassis::scratch::Scratch;
 use local::clients::Clients;
 use local::journey::{Customer, Journey};
@@ -30,6 +32,9 @@ pub struct World {
     pub stack: Stack,
     /// Clients of an operator.
     pub clients: Clients,
+    /// Where its mails can be read.
+    pub mails: PathBuf,
+    mail: Mail,
 }
 
 /// A registered customer, at the beginning of its first day.
@@ -52,16 +57,60 @@ impl World {
 
     /// Four services that know no price.
     pub async fn without_prices() -> anyhow::Result<Self> {
+        Self::with_mail(None).await
+    }
+
+    /// Four services whose mails leave this way; into a folder of the world's own unless one is named.
+    pub async fn with_mail(mail: Option<Mail>) -> anyhow::Result<Self> {
         let scratch = Scratch::new(&SERVICES).await?;
-        let (stack, clients) = start(&scratch).await?;
-        Ok(Self { scratch, stack, clients })
+        let mails = std::env::temp_dir().join(format!("{}-mails", scratch.database));
+        let mail = mail.unwrap_or_else(|| Mail::Folder(mails.clone()));
+        let (stack, clients) = start(&scratch, mail.clone()).await?;
+        Ok(Self { scratch, stack, clients, mails, mail })
+    }
+
+    /// The text of the newest mail to an address whose text contains this, once it has left; it is taken away, so that the next is another.
+    pub async fn take_mail(&self, address: &str, containing: &str) -> anyhow::Result<String> {
+        let wait = async {
+            loop {
+                if let Some((path, text)) = self.find_mail(address, containing)? {
+                    std::fs::remove_file(path)?;
+                    return anyhow::Ok(text);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.with_context(|| format!("no mail to {address}"))?
+    }
+
+    /// The newest mail to an address whose text contains this, if one has left.
+    pub fn find_mail(&self, address: &str, containing: &str) -> anyhow::Result<Option<(PathBuf, String)>> {
+        let mut newest = None;
+        for entry in std::fs::read_dir(&self.mails)? {
+            let path = entry?.path();
+            let is_mail = path.extension().is_some_and(|extension| extension == "txt");
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            let wanted = text.starts_with(&format!("To: {address}\n")) && text.contains(containing);
+            if is_mail && wanted && newest.as_ref().is_none_or(|(other, _)| *other < path) {
+                newest = Some((path, text));
+            }
+        }
+        Ok(newest)
+    }
+
+    /// The six digits of the newest mail to an address.
+    pub async fn take_code(&self, address: &str) -> anyhow::Result<String> {
+        let text = self.take_mail(address, "").await?;
+        let body = text.split_once("\n\n").map_or("", |(_, body)| body);
+        let mut words = body.split(|c: char| !c.is_ascii_digit());
+        words.find(|word| word.len() == 6).map(str::to_owned).with_context(|| format!("no code in {text}"))
     }
 
     /// Stops the services and starts them again on the same database.
     pub async fn restart(self) -> anyhow::Result<Self> {
         self.stack.stop().await?;
-        let (stack, clients) = start(&self.scratch).await?;
-        Ok(Self { scratch: self.scratch, stack, clients })
+        let (stack, clients) = start(&self.scratch, self.mail.clone()).await?;
+        Ok(Self { stack, clients, ..self })
     }
 
     /// A customer's requests; the name makes its ids.
@@ -103,8 +152,9 @@ impl World {
         let tables: Vec<String> = sqlx::query_scalar(
             "select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace \
              where n.nspname in ('account', 'workspace', 'billing', 'settlement') and c.relkind in ('r', 'p') \
-               and not c.relispartition and c.relname not in ('work_claims', '_sqlx_migrations') order by 1",
+               and not c.relispartition and c.relname <> all ($1) order by 1",
         )
+        .bind(NO_BUSINESS)
         .fetch_all(&mut admin)
         .await?;
         anyhow::ensure!(tables.len() > 30, "there is not much to dump: {tables:?}");
@@ -157,14 +207,18 @@ impl World {
     }
 }
 
-async fn start(scratch: &Scratch) -> anyhow::Result<(Stack, Clients)> {
+async fn start(scratch: &Scratch, mail: Mail) -> anyhow::Result<(Stack, Clients)> {
     let drain_delay = Duration::from_millis(10);
     let config =
-        StackConfig { server: scratch.server, database: &scratch.database, port_base: 0, drain_delay };
+        StackConfig { server: scratch.server, database: &scratch.database, port_base: 0, drain_delay, mail };
     let stack = Stack::start(config).await?;
     let clients = stack.clients()?;
     Ok((stack, clients))
 }
+
+/// Tables that a refused call may change: attempts, what is on its way to be read by people, and what processes hold.
+const NO_BUSINESS: &[&str] =
+    &["work_claims", "_sqlx_migrations", "challenges", "code_limits", "mails", "sign_in_tries"];
 
 /// An invariant, and the query that finds what breaks it.
 const INVARIANTS: &[(&str, &str)] = &[

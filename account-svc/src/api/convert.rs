@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chassis::auth::User;
 use chassis::status::Refusal;
 use chassis::wire::timestamp;
 use tallystick_proto::account::v1 as wire;
@@ -9,14 +10,28 @@ use tallystick_proto::common::v1::ErrorReason;
 use time::{OffsetDateTime, UtcOffset};
 use tonic::Code;
 
+use crate::app::change_contact::ChangeRejection;
+use crate::app::check_code::CodeRejection;
 use crate::app::create_billing_account::CreateRejection;
 use crate::app::register::RegisterRejection;
 use crate::app::renew_session::Tokens;
+use crate::app::send_code::SendCodeRejection;
+use crate::app::send_mail::NoAccount;
 use crate::app::sign_in::SignInRejection;
-use crate::domain::billing_account::BillingAccount;
+use crate::domain::account_state::AccountState;
+use crate::domain::billing_account::{BillingAccount, BillingProfile};
+use crate::domain::code::Exhausted;
 use crate::domain::console_account::ConsoleAccount;
 use crate::domain::registration::{Registration, State};
 use crate::domain::session::SessionKey;
+
+fn account_state(state: AccountState) -> i32 {
+    match state {
+        AccountState::Open => wire::AccountState::Open.into(),
+        AccountState::Closing => wire::AccountState::Closing.into(),
+        AccountState::Closed => wire::AccountState::Closed.into(),
+    }
+}
 
 pub fn console_account(account: &ConsoleAccount) -> wire::ConsoleAccount {
     wire::ConsoleAccount {
@@ -24,6 +39,9 @@ pub fn console_account(account: &ConsoleAccount) -> wire::ConsoleAccount {
         site: account.site.to_wire(),
         email: account.email.to_string(),
         create_time: Some(timestamp(account.created_at)),
+        state: account_state(account.state),
+        phone: account.phone.as_ref().map(ToString::to_string).unwrap_or_default(),
+        display_name: account.display_name.clone(),
     }
 }
 
@@ -33,7 +51,58 @@ pub fn billing_account(account: &BillingAccount) -> wire::BillingAccount {
         username: account.username.to_string(),
         currency_code: account.currency.code().to_owned(),
         create_time: Some(timestamp(account.created_at)),
+        state: account_state(account.state),
+        email: account.email.as_ref().map(ToString::to_string).unwrap_or_default(),
+        phone: account.phone.as_ref().map(ToString::to_string).unwrap_or_default(),
+        profile: Some(profile(&account.profile)),
+        enterprise: account.enterprise.as_ref().map(|enterprise| wire::Enterprise {
+            company_name: enterprise.company_name.clone(),
+            taxpayer_number: enterprise.taxpayer_number.as_str().to_owned(),
+            verify_time: Some(timestamp(enterprise.verified_at)),
+        }),
     }
+}
+
+fn profile(profile: &BillingProfile) -> wire::BillingProfile {
+    wire::BillingProfile {
+        company_name: profile.company_name.clone(),
+        industry: profile.industry.clone(),
+        region: profile.region.clone(),
+        company_description: profile.company_description.clone(),
+        contact_name: profile.contact_name.clone(),
+    }
+}
+
+pub fn mail_sent(_: &()) -> wire::NotificationServiceSendResponse {
+    wire::NotificationServiceSendResponse {}
+}
+
+pub fn renamed(account: &ConsoleAccount) -> wire::ConsoleAccountServiceUpdateResponse {
+    wire::ConsoleAccountServiceUpdateResponse { console_account: Some(console_account(account)) }
+}
+
+pub fn console_email_changed(account: &ConsoleAccount) -> wire::ConsoleAccountServiceChangeEmailResponse {
+    wire::ConsoleAccountServiceChangeEmailResponse { console_account: Some(console_account(account)) }
+}
+
+pub fn console_phone_changed(account: &ConsoleAccount) -> wire::ConsoleAccountServiceChangePhoneResponse {
+    wire::ConsoleAccountServiceChangePhoneResponse { console_account: Some(console_account(account)) }
+}
+
+pub fn updated(account: &BillingAccount) -> wire::BillingAccountServiceUpdateResponse {
+    wire::BillingAccountServiceUpdateResponse { billing_account: Some(billing_account(account)) }
+}
+
+pub fn billing_email_changed(account: &BillingAccount) -> wire::BillingAccountServiceChangeEmailResponse {
+    wire::BillingAccountServiceChangeEmailResponse { billing_account: Some(billing_account(account)) }
+}
+
+pub fn billing_phone_changed(account: &BillingAccount) -> wire::BillingAccountServiceChangePhoneResponse {
+    wire::BillingAccountServiceChangePhoneResponse { billing_account: Some(billing_account(account)) }
+}
+
+pub fn verified(account: &BillingAccount) -> wire::BillingAccountServiceVerifyEnterpriseResponse {
+    wire::BillingAccountServiceVerifyEnterpriseResponse { billing_account: Some(billing_account(account)) }
 }
 
 pub fn created(account: &BillingAccount) -> wire::BillingAccountServiceCreateResponse {
@@ -84,6 +153,82 @@ fn rfc3339(moment: OffsetDateTime) -> String {
     format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
 }
 
+fn tries_exhausted(limit: i32, retry_at: OffsetDateTime) -> Refusal {
+    let message =
+        format!("more than {limit} wrong tries within a day; they are counted anew from {retry_at}");
+    Refusal::new(Code::ResourceExhausted, ErrorReason::TriesExhausted, message)
+        .with("limit", limit)
+        .with("retryTime", rfc3339(retry_at))
+}
+
+impl From<CodeRejection> for Refusal {
+    fn from(rejection: CodeRejection) -> Self {
+        match rejection {
+            CodeRejection::Wrong | CodeRejection::Used => {
+                let message = "the code is wrong, has expired, was used, or is for something else";
+                Self::new(Code::Unauthenticated, ErrorReason::CodeInvalid, message)
+            }
+            CodeRejection::Exhausted { limit, retry_at } => tries_exhausted(limit, retry_at),
+        }
+    }
+}
+
+fn closed(user: User) -> Refusal {
+    Refusal::new(Code::FailedPrecondition, ErrorReason::AccountClosed, format!("{user} is closed"))
+        .with("accountId", user)
+}
+
+fn no_account(user: User) -> Refusal {
+    let kind = match user {
+        User::Console(_) => "console account",
+        User::Billing(_) => "billing account",
+    };
+    Refusal::not_found(kind, user)
+}
+
+impl From<SendCodeRejection> for Refusal {
+    fn from(rejection: SendCodeRejection) -> Self {
+        match rejection {
+            SendCodeRejection::Exhausted(Exhausted { limit, retry_at }) => {
+                let message = format!("no more than {limit} codes; ask again from {retry_at} on");
+                Self::new(Code::ResourceExhausted, ErrorReason::CodesExhausted, message)
+                    .with("limit", limit)
+                    .with("retryTime", rfc3339(retry_at))
+            }
+            SendCodeRejection::NoAddress(user) => {
+                let message = format!("{user} has no e-mail address");
+                Self::new(Code::FailedPrecondition, ErrorReason::AddressMissing, message)
+                    .with("billingAccountId", user)
+            }
+            SendCodeRejection::Closed(user) => closed(user),
+        }
+    }
+}
+
+impl From<ChangeRejection> for Refusal {
+    fn from(rejection: ChangeRejection) -> Self {
+        match rejection {
+            ChangeRejection::NotFound(user) => no_account(user),
+            ChangeRejection::Closed(user) => closed(user),
+            ChangeRejection::Code(rejection) => rejection.into(),
+            ChangeRejection::EmailTaken => {
+                let message = "another console account of the site has this e-mail address";
+                Self::new(Code::AlreadyExists, ErrorReason::EmailTaken, message)
+            }
+            ChangeRejection::PhoneTaken => {
+                let message = "another console account of the site has this phone number";
+                Self::new(Code::AlreadyExists, ErrorReason::PhoneTaken, message)
+            }
+        }
+    }
+}
+
+impl From<NoAccount> for Refusal {
+    fn from(NoAccount(user): NoAccount) -> Self {
+        no_account(user)
+    }
+}
+
 impl From<SignInRejection> for Refusal {
     fn from(rejection: SignInRejection) -> Self {
         match rejection {
@@ -92,14 +237,8 @@ impl From<SignInRejection> for Refusal {
                 ErrorReason::CredentialInvalid,
                 "no such account, or not its password",
             ),
-            SignInRejection::Exhausted { limit, retry_at } => {
-                let message = format!(
-                    "more than {limit} wrong tries within a day; they are counted anew from {retry_at}"
-                );
-                Self::new(Code::ResourceExhausted, ErrorReason::TriesExhausted, message)
-                    .with("limit", limit)
-                    .with("retryTime", rfc3339(retry_at))
-            }
+            SignInRejection::Exhausted { limit, retry_at } => tries_exhausted(limit, retry_at),
+            SignInRejection::Code(rejection) => rejection.into(),
             SignInRejection::Busy(busy) => {
                 let message = format!("{} passwords wait to be checked; wait and repeat", busy.0);
                 Self::new(Code::ResourceExhausted, ErrorReason::TooManyCalls, message).with("limit", busy.0)

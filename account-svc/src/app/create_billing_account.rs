@@ -6,7 +6,9 @@ use chassis::idempotency::{Idempotent, Outcome};
 use chassis::money::Currency;
 
 use super::App;
-use crate::domain::billing_account::BillingAccount;
+use crate::domain::account_state::AccountState;
+use crate::domain::billing_account::{BillingAccount, BillingProfile};
+use crate::domain::email::Email;
 use crate::domain::username::Username;
 use crate::store;
 
@@ -23,6 +25,7 @@ pub async fn create_billing_account(
     request: &Idempotent<BillingAccount>,
     username: Username,
     currency: Currency,
+    email: Option<Email>,
 ) -> Result<Outcome<BillingAccount>, Failure<CreateRejection>> {
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
@@ -33,6 +36,11 @@ pub async fn create_billing_account(
         billing_account_id: BillingAccountId::new(now),
         username,
         currency,
+        email,
+        phone: None,
+        profile: BillingProfile::default(),
+        enterprise: None,
+        state: AccountState::Open,
         created_at: now,
     };
     if !store::billing_accounts::insert(&mut tx, &account).await? {

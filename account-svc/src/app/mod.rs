@@ -1,14 +1,20 @@
 //! Journeys: ask, load, decide, persist, publish, commit.
 
+pub mod change_contact;
+pub mod check_code;
 pub mod create_billing_account;
 pub mod hash_passwords;
 mod judge_standing;
 pub mod keep_session_keys;
 pub mod prune_sessions;
 pub mod read_accounts;
+pub mod redeem_code;
 pub mod register;
 pub mod renew_session;
+pub mod send_code;
+pub mod send_mail;
 pub mod sign_in;
+pub mod update_account;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,8 +27,9 @@ use chassis::server::Frame;
 use chassis::user::{KeySource, Keys};
 use secrecy::SecretString;
 use sqlx::PgPool;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
+use crate::peers::mailer::Mailer;
 use crate::peers::workspaces::Workspaces;
 
 /// What journeys stand on.
@@ -33,20 +40,29 @@ pub struct App {
     clock: Clock,
     /// Sessions and tokens live in it, whatever a test clock says.
     real_time: Clock,
+    nudge: Arc<Notify>,
     workspaces: Workspaces,
+    mailer: Arc<Mailer>,
     session_secret: Arc<SecretString>,
     hashing: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
 
 impl App {
-    pub(crate) fn new(frame: &Frame, workspaces: Workspaces, session_secret: SecretString) -> Self {
+    pub(crate) fn new(
+        frame: &Frame,
+        workspaces: Workspaces,
+        mailer: Mailer,
+        session_secret: SecretString,
+    ) -> Self {
         Self {
             pool: frame.pool.clone(),
             schema: frame.service.schema,
             clock: frame.clock.clone(),
             real_time: Clock::system(),
+            nudge: Arc::clone(&frame.nudge),
             workspaces,
+            mailer: Arc::new(mailer),
             session_secret: Arc::new(session_secret),
             hashing: Arc::new(Semaphore::new(hash_passwords::HASHING_MAX)),
             waiting: Arc::new(Semaphore::new(hash_passwords::WAITING_MAX)),

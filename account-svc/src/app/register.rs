@@ -10,7 +10,8 @@ use chassis::site::Site;
 use uuid::Uuid;
 
 use super::{App, hash_passwords};
-use crate::domain::billing_account::BillingAccount;
+use crate::domain::account_state::AccountState;
+use crate::domain::billing_account::{BillingAccount, BillingProfile};
 use crate::domain::console_account::ConsoleAccount;
 use crate::domain::email::Email;
 use crate::domain::password::Password;
@@ -147,6 +148,9 @@ async fn begin(app: &App, asked: &Asked, command: Register) -> Outcome<Registrat
         console_account_id: ConsoleAccountId::new(now),
         site: command.site,
         email: command.email,
+        display_name: String::new(),
+        phone: None,
+        state: AccountState::Open,
         created_at: now,
     };
     let registration = Registration {
@@ -208,10 +212,16 @@ async fn open_billing_account(app: &App, id: RegistrationId) -> Outcome<()> {
     if registration.billing_account_id.is_some() {
         return Ok(());
     }
+    let console = store::console_accounts::get(&mut tx, registration.console_account_id).await?;
     let account = BillingAccount {
         billing_account_id: BillingAccountId::new(now),
         username: registration.username.clone(),
         currency: registration.currency,
+        email: console.map(|account| account.email),
+        phone: None,
+        profile: BillingProfile::default(),
+        enterprise: None,
+        state: AccountState::Open,
         created_at: now,
     };
     if store::billing_accounts::insert(&mut tx, &account).await? {

@@ -3,12 +3,16 @@
 
 use chassis::auth::User;
 use chassis::failure::Failure;
+use chassis::id::uuid_at;
 use time::OffsetDateTime;
 use tracing::Instrument as _;
 
 use super::App;
-use super::hash_passwords::{Busy, take_place, verify};
+use super::check_code::{CodeRejection, Proof, check_code, use_up};
+use super::hash_passwords::{Busy, hash, take_place, verify};
 use super::renew_session::{Tokens, begin_session};
+use crate::domain::code::{Purpose, Wanted};
+use crate::domain::password::Password;
 use crate::domain::session::{Identity, TRIES_WINDOW, WRONG_TRIES_MAX};
 use crate::store;
 
@@ -28,9 +32,61 @@ pub enum SignInRejection {
     Busy(Busy),
     /// A refresh token that is none, or no longer.
     NoSession,
+    /// The code proves nothing.
+    Code(CodeRejection),
 }
 
 type Outcome = Result<Tokens, Failure<SignInRejection>>;
+
+/// Signs an identity in by a mailed code.
+pub async fn sign_in_by_code(app: &App, identity: &Identity, proof: &Proof) -> Outcome {
+    let wanted = Wanted {
+        purpose: Purpose::SignIn,
+        identity_hash: identity.hash(),
+        object: "",
+        requester: "",
+        request_id: uuid_at(app.clock.now()),
+    };
+    let rejected = |failure: Failure<CodeRejection>| failure.map(SignInRejection::Code);
+    let checked = check_code(app, proof, &wanted).await.map_err(rejected)?;
+    let user = checked.account.ok_or(Failure::Rejected(SignInRejection::Code(CodeRejection::Wrong)))?;
+    let mut tx = app.pool.begin().await?;
+    use_up(&mut tx, &checked, app.clock.now()).await.map_err(rejected)?;
+    let tokens = begin_session(app, &mut tx, user, app.real_time.now()).await?;
+    tx.commit().await?;
+    Ok(tokens)
+}
+
+/// Sets a new password by a mailed code, and ends every session of the account.
+pub async fn set_password(
+    app: &App,
+    identity: &Identity,
+    proof: &Proof,
+    password: Password,
+) -> Result<(), Failure<SignInRejection>> {
+    let place = take_place(app).map_err(|busy| Failure::Rejected(SignInRejection::Busy(busy)))?;
+    let wanted = Wanted {
+        purpose: Purpose::SetPassword,
+        identity_hash: identity.hash(),
+        object: "",
+        requester: "",
+        request_id: uuid_at(app.clock.now()),
+    };
+    let rejected = |failure: Failure<CodeRejection>| failure.map(SignInRejection::Code);
+    let checked = check_code(app, proof, &wanted).await.map_err(rejected)?;
+    let wrong = || Failure::Rejected(SignInRejection::Code(CodeRejection::Wrong));
+    let user = checked.account.ok_or_else(wrong)?;
+    let hash = hash(app, password).await?;
+    drop(place);
+    let mut tx = app.pool.begin().await?;
+    use_up(&mut tx, &checked, app.clock.now()).await.map_err(rejected)?;
+    if !store::credentials::replace(&mut tx, user, &hash).await? {
+        return Err(wrong());
+    }
+    store::sessions::mark_all_ended(&mut tx, user, "PASSWORD_SET", app.real_time.now()).await?;
+    tx.commit().await?;
+    Ok(())
+}
 
 /// Signs an identity in. It goes on when its caller has gone: a right password is never left counted as a wrong one.
 pub async fn sign_in(app: &App, identity: Identity, password: String) -> Outcome {

@@ -1,3 +1,4 @@
 //! Other services, in this service's words.
 
+pub mod mailer;
 pub mod workspaces;

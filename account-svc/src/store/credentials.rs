@@ -14,7 +14,8 @@ pub async fn find(
     match identity {
         Identity::Console(site, email) => {
             let row = sqlx::query!(
-                "select console_account_id, password_hash from account.console_accounts where site = $1 and email_key = $2",
+                "select console_account_id, password_hash from account.console_accounts \
+                 where site = $1 and email_key = $2 and state <> 'CLOSED'",
                 site.word(),
                 email.key(),
             )
@@ -25,7 +26,8 @@ pub async fn find(
         }
         Identity::Billing(username) => {
             let row = sqlx::query!(
-                "select billing_account_id, password_hash from account.billing_accounts where username_key = $1",
+                "select billing_account_id, password_hash from account.billing_accounts \
+                 where username_key = $1 and state <> 'CLOSED'",
                 username.key(),
             )
             .fetch_optional(connection)
@@ -34,6 +36,31 @@ pub async fn find(
             Ok(row.map(|row| (user(row.billing_account_id), row.password_hash)))
         }
     }
+}
+
+/// Replaces an account's password. False when there is no such open account.
+pub async fn replace(connection: &mut PgConnection, user: User, hash: &str) -> sqlx::Result<bool> {
+    let done = match user {
+        User::Console(id) => {
+            sqlx::query!(
+                "update account.console_accounts set password_hash = $2 where console_account_id = $1 and state <> 'CLOSED'",
+                id.uuid(),
+                hash,
+            )
+            .execute(connection)
+            .await?
+        }
+        User::Billing(id) => {
+            sqlx::query!(
+                "update account.billing_accounts set password_hash = $2 where billing_account_id = $1 and state <> 'CLOSED'",
+                id.uuid(),
+                hash,
+            )
+            .execute(connection)
+            .await?
+        }
+    };
+    Ok(done.rows_affected() == 1)
 }
 
 /// Whether one of the two accounts has no password yet.

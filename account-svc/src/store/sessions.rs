@@ -99,6 +99,24 @@ pub async fn mark_ended(
     .map(drop)
 }
 
+/// Ends every session of an account.
+pub async fn mark_all_ended(
+    connection: &mut PgConnection,
+    user: User,
+    reason: &str,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account.sessions set ended_at = $2, end_reason = $3 where account_id = $1 and ended_at is null",
+        user.to_string(),
+        now,
+        reason,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
 /// Counts a try as wrong before it is made, so that tries at once are not more than tries in turn. False: there is none left.
 pub async fn take_try(
     connection: &mut PgConnection,

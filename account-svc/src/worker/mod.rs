@@ -3,3 +3,4 @@
 pub mod keep_session_keys;
 pub mod prune_sessions;
 pub mod resume_registrations;
+pub mod send_mails;

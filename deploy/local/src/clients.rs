@@ -7,6 +7,7 @@ use chassis::peer::{MESSAGE_BYTES_MAX, PeerChannel, channel};
 use chassis::wire;
 use tallystick_proto::account::v1::billing_account_service_client::BillingAccountServiceClient;
 use tallystick_proto::account::v1::console_account_service_client::ConsoleAccountServiceClient;
+use tallystick_proto::account::v1::notification_service_client::NotificationServiceClient;
 use tallystick_proto::account::v1::registration_service_client::RegistrationServiceClient;
 use tallystick_proto::account::v1::session_service_client::SessionServiceClient;
 use tallystick_proto::billing::v1::bill_run_service_client::BillRunServiceClient;
@@ -32,6 +33,8 @@ pub struct Clients {
     pub registrations: RegistrationServiceClient<PeerChannel>,
     /// account-svc
     pub sessions: SessionServiceClient<PeerChannel>,
+    /// account-svc
+    pub notifications: NotificationServiceClient<PeerChannel>,
     /// workspace-svc
     pub workspaces: WorkspaceServiceClient<PeerChannel>,
     /// workspace-svc
@@ -67,7 +70,8 @@ impl Clients {
             console_accounts: ConsoleAccountServiceClient::new(account.clone()),
             billing_accounts: BillingAccountServiceClient::new(account.clone()),
             registrations: RegistrationServiceClient::new(account.clone()),
-            sessions: SessionServiceClient::new(account),
+            sessions: SessionServiceClient::new(account.clone()),
+            notifications: NotificationServiceClient::new(account),
             workspaces: WorkspaceServiceClient::new(workspace.clone()),
             bindings: BindingServiceClient::new(workspace.clone()),
             usage: UsageServiceClient::new(workspace).max_decoding_message_size(MESSAGE_BYTES_MAX),

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use chassis::auth::Signer;
 use chassis::civil::UsageDate;
 use chassis::cluster::{Cluster, Durability, Server, private_file};
+use chassis::config::Mail;
 use chassis::shutdown;
 use chassis::site::Site;
 use chassis::telemetry::{self, LogFormat};
@@ -150,7 +151,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 async fn start(place: &Place, database: &str, port_base: u16) -> anyhow::Result<Stack> {
     screen::step("starting the four services");
     let drain_delay = Duration::from_millis(50);
-    Stack::start(StackConfig { server: &place.server, database, port_base, drain_delay }).await
+    let mail = Mail::Folder(place.home.join("mails"));
+    Stack::start(StackConfig { server: &place.server, database, port_base, drain_delay, mail }).await
 }
 
 async fn serve_demonstration(place: &Place) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use chassis::auth::{Holder, Signer, TrustedKey};
 use chassis::clock::Clock;
 use chassis::cluster::Server;
-use chassis::config::{Config, PeerAddresses};
+use chassis::config::{Config, Mail, PeerAddresses};
 use chassis::server::Service;
 use secrecy::SecretString;
 use sqlx::Connection as _;
@@ -35,6 +35,8 @@ pub struct StackConfig<'a> {
     pub port_base: u16,
     /// How long services that are to stop go on accepting.
     pub drain_delay: Duration,
+    /// How mails leave.
+    pub mail: Mail,
 }
 
 /// Four services that serve.
@@ -56,6 +58,7 @@ pub struct Stack {
 impl Stack {
     /// Starts all four, and waits until each is ready.
     pub async fn start(config: StackConfig<'_>) -> anyhow::Result<Self> {
+        let mail = config.mail.clone();
         let mut listeners = Vec::new();
         for offset in 0..4 {
             let port = if config.port_base == 0 { 0 } else { config.port_base + offset };
@@ -93,6 +96,7 @@ impl Stack {
                 trusted_keys: keys.clone(),
                 signer: signer.clone(),
                 session_secret: Some(session_secret.clone()),
+                mail: Some(mail.clone()),
                 peers: peers(&addresses),
                 drain_delay: config.drain_delay,
                 calls_in_flight_max: 1_024,

@@ -13,9 +13,9 @@ const DATABASE: &str = "tallystick_prepare";
 
 fn main() -> ExitCode {
     let done = match std::env::args().nth(1).as_deref() {
-        Some("prepare") => prepare(),
+        Some("prepare") => prepare(std::env::args().nth(2).as_deref()),
         Some("check") => run(Command::new("bash").arg(root().join(".ci/run"))),
-        _ => Err(anyhow::anyhow!("usage: cargo dev prepare | check")),
+        _ => Err(anyhow::anyhow!("usage: cargo dev prepare [SCHEMA] | check")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,8 +36,27 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Needs psql, sqlx-cli and, in `DATABASE_URL`, an administrator of a scratch server.
-fn prepare() -> anyhow::Result<()> {
+/// The macros check every statement against the database that this variable names, and write what they learn where they are told to.
+fn write_query_data(schema: &str, database: &str) -> anyhow::Result<()> {
+    let service = root().join(format!("{schema}-svc"));
+    let written = service.join(".sqlx");
+    if written.exists() {
+        std::fs::remove_dir_all(&written)?;
+    }
+    std::fs::create_dir_all(&written)?;
+    // Cargo does not see that the variables have changed: a newer source makes it compile the service anew.
+    let source = service.join("src/lib.rs");
+    let text = std::fs::read(&source)?;
+    std::fs::write(&source, text)?;
+    run(Command::new("cargo")
+        .args(["check", "--package", &format!("{schema}-svc"), "--lib"])
+        .current_dir(root())
+        .env(format!("{}_DATABASE_URL", schema.to_uppercase()), database)
+        .env("SQLX_OFFLINE_DIR", &written))
+}
+
+/// Needs psql and, in `DATABASE_URL`, an administrator of a scratch server.
+fn prepare(wanted: Option<&str>) -> anyhow::Result<()> {
     let Ok(admin) = std::env::var("DATABASE_URL") else {
         bail!(
             "set DATABASE_URL to an administrator of a scratch server, such as postgres://postgres@127.0.0.1/postgres"
@@ -62,12 +81,9 @@ fn prepare() -> anyhow::Result<()> {
         for file in files {
             psql(&database, &["-f", &file.to_string_lossy()])?;
         }
-        let variable = format!("{}_DATABASE_URL", schema.to_uppercase());
-        run(Command::new("cargo")
-            .args(["sqlx", "prepare"])
-            .current_dir(root().join(format!("{schema}-svc")))
-            .env(variable, &database))
-        .context("cargo install sqlx-cli --no-default-features --features postgres,rustls,sqlx-toml")?;
+        if wanted.is_none_or(|wanted| wanted == schema) {
+            write_query_data(schema, &database)?;
+        }
     }
     psql(&admin, &["-c", &format!("drop database {DATABASE} with (force)")])
 }

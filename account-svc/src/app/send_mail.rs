@@ -1,0 +1,149 @@
+//! Puts mails on their way, and sends those that wait. A mail is sent at least once: a process that dies between sending and noting it sends
+//! it again.
+
+use std::collections::BTreeMap;
+
+use chassis::auth::User;
+use chassis::failure::Failure;
+use chassis::fault;
+use chassis::id::uuid_at;
+use chassis::idempotency::{Idempotent, Outcome};
+use secrecy::ExposeSecret as _;
+use time::Duration;
+
+use super::App;
+use crate::domain::account_state::AccountState;
+use crate::domain::code::{CODE_LIFE, derive};
+use crate::domain::mail::{Language, Template};
+use crate::peers::mailer::{Letter, NotSent};
+use crate::store;
+use crate::store::mails::Mail;
+
+/// No such account.
+#[derive(Debug)]
+pub struct NoAccount(pub User);
+
+/// Puts a mail to an account on its way, once per request.
+pub async fn send_mail(
+    app: &App,
+    request: &Idempotent<()>,
+    user: User,
+    template: Template,
+    language: Language,
+    parameters: BTreeMap<String, String>,
+) -> Result<Outcome<()>, Failure<NoAccount>> {
+    let now = app.clock.now();
+    let mut tx = app.pool.begin().await?;
+    if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
+        return Ok(Outcome::Replay(answer));
+    }
+    let exists = match user {
+        User::Console(id) => store::console_accounts::get(&mut tx, id).await?.is_some(),
+        User::Billing(id) => store::billing_accounts::get(&mut tx, id).await?.is_some(),
+    };
+    if !exists {
+        return Err(Failure::Rejected(NoAccount(user)));
+    }
+    let mail = Mail {
+        mail_id: uuid_at(now),
+        account_id: Some(user.to_string()),
+        address: None,
+        template,
+        language,
+        parameters,
+        challenge_id: None,
+        attempts: 0,
+        created_at: now,
+    };
+    store::mails::insert(&mut tx, &mail).await?;
+    request.store(&mut tx, app.schema, &()).await?;
+    tx.commit().await?;
+    app.nudge.notify_waiters();
+    Ok(Outcome::Fresh(()))
+}
+
+/// Mails at a time.
+const BATCH: i64 = 32;
+/// The longest wait between two tries.
+const BACKOFF_MAX_SECS: i32 = 300;
+/// Mails that have left are kept so long, without their address.
+const KEPT: Duration = Duration::days(2);
+
+/// Sends some of those that are due. True when there may be more.
+pub async fn deliver_mails(app: &App) -> anyhow::Result<bool> {
+    let mails = store::mails::list_due(&mut *app.pool.acquire().await?, BATCH).await?;
+    let more = mails.len() >= usize::try_from(BATCH)?;
+    for mail in mails {
+        deliver(app, &mail).await?;
+    }
+    Ok(more)
+}
+
+async fn deliver(app: &App, mail: &Mail) -> anyhow::Result<()> {
+    let stale = mail.challenge_id.is_some() && app.clock.now() >= mail.created_at + CODE_LIFE;
+    let letter = if stale { None } else { letter(app, mail).await? };
+    let Some(letter) = letter else {
+        store::mails::mark_done(&mut *app.pool.acquire().await?, mail.mail_id, "DROPPED").await?;
+        return Ok(());
+    };
+    let sent = app.mailer.send(&letter).await;
+    fault::point("mail.sent");
+    let mut connection = app.pool.acquire().await?;
+    match sent {
+        Ok(()) => store::mails::mark_done(&mut connection, mail.mail_id, "SENT").await?,
+        Err(not_sent) => {
+            let parked = matches!(not_sent, NotSent::Never(_));
+            let wait = 2_i32.saturating_pow(mail.attempts.clamp(0, 10).unsigned_abs()).min(BACKOFF_MAX_SECS);
+            tracing::warn!(mail_id = %mail.mail_id, parked, error = %not_sent, "a mail was not sent");
+            store::mails::mark_failed(&mut connection, mail.mail_id, parked, &not_sent.to_string(), wait)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// The mail as it leaves; None when there is nobody to read it any more.
+async fn letter(app: &App, mail: &Mail) -> anyhow::Result<Option<Letter>> {
+    let address = match (&mail.address, &mail.account_id) {
+        (Some(address), _) => Some(address.clone()),
+        (None, Some(account_id)) => address_of(app, account_id.parse()?).await?,
+        (None, None) => None,
+    };
+    let Some(address) = address else { return Ok(None) };
+    let mut parameters = mail.parameters.clone();
+    if let Some(challenge_id) = mail.challenge_id {
+        let code = derive(app.session_secret.expose_secret().as_bytes(), challenge_id);
+        parameters.insert("code".to_owned(), code);
+    }
+    let filled = mail.template.fill(mail.language, &parameters)?;
+    Ok(Some(Letter { mail_id: mail.mail_id, to: address, subject: filled.subject, body: filled.body }))
+}
+
+async fn address_of(app: &App, user: User) -> sqlx::Result<Option<String>> {
+    let mut connection = app.pool.acquire().await?;
+    Ok(match user {
+        User::Console(id) => store::console_accounts::get(&mut connection, id)
+            .await?
+            .filter(|account| account.state != AccountState::Closed)
+            .map(|account| account.email.key()),
+        User::Billing(id) => store::billing_accounts::get(&mut connection, id)
+            .await?
+            .filter(|account| account.state != AccountState::Closed)
+            .and_then(|account| account.email)
+            .map(|email| email.key()),
+    })
+}
+
+/// Removes what is done, and codes and limits that count no more. True when there may be more.
+pub async fn prune_mails(app: &App) -> sqlx::Result<bool> {
+    const ROWS: i64 = 1_000;
+    let before = app.clock.now() - KEPT;
+    let mut tx = app.pool.begin().await?;
+    let counts = [
+        store::mails::delete_before(&mut tx, before, ROWS).await?,
+        store::challenges::delete_before(&mut tx, before, ROWS).await?,
+        store::code_limits::delete_before(&mut tx, before, ROWS).await?,
+    ];
+    tx.commit().await?;
+    Ok(counts.into_iter().any(|count| count >= ROWS.unsigned_abs()))
+}

@@ -1,0 +1,129 @@
+//! `account.mails`
+
+use std::collections::BTreeMap;
+
+use chassis::failure::Corrupt;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::mail::{Language, Template};
+
+/// A mail on its way.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// Its id.
+    pub mail_id: Uuid,
+    /// To whom; None for an address without an account, and for nobody.
+    pub account_id: Option<String>,
+    /// Where to, when it is not the account's own address.
+    pub address: Option<String>,
+    /// What it says.
+    pub template: Template,
+    /// In which language.
+    pub language: Language,
+    /// With these values; a code is not among them.
+    pub parameters: BTreeMap<String, String>,
+    /// What its code follows from.
+    pub challenge_id: Option<Uuid>,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// When it was written.
+    pub created_at: OffsetDateTime,
+}
+
+/// One to nobody is dropped at once.
+pub async fn insert(connection: &mut PgConnection, mail: &Mail) -> sqlx::Result<()> {
+    let to_somebody = mail.account_id.is_some() || mail.address.is_some();
+    sqlx::query!(
+        "insert into account.mails (mail_id, account_id, address, template, language, parameters, challenge_id, state, \
+         created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        mail.mail_id,
+        mail.account_id,
+        mail.address,
+        mail.template.word(),
+        mail.language.word(),
+        Json(&mail.parameters) as _,
+        mail.challenge_id,
+        if to_somebody { "WAITING" } else { "DROPPED" },
+        mail.created_at,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Those that are due, oldest first.
+pub async fn list_due(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Mail>> {
+    let rows = sqlx::query!(
+        r#"select mail_id, account_id, address, template, language, parameters as "parameters: Json<BTreeMap<String, String>>",
+             challenge_id, attempts, created_at from account.mails
+           where state = 'WAITING' and next_attempt_at <= clock_timestamp() order by created_at limit $1"#,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    let mails = rows.into_iter().map(|row| {
+        let corrupt = |problem: &str| Corrupt::new("mails", row.mail_id, problem);
+        Ok(Mail {
+            mail_id: row.mail_id,
+            account_id: row.account_id,
+            address: row.address,
+            template: Template::from_word(&row.template).ok_or_else(|| corrupt("template"))?,
+            language: Language::from_word(&row.language).ok_or_else(|| corrupt("language"))?,
+            parameters: row.parameters.0,
+            challenge_id: row.challenge_id,
+            attempts: row.attempts,
+            created_at: row.created_at,
+        })
+    });
+    mails.collect()
+}
+
+/// It has left, or is not to leave: where to is forgotten.
+pub async fn mark_done(connection: &mut PgConnection, mail_id: Uuid, state: &str) -> sqlx::Result<()> {
+    sqlx::query!("update account.mails set state = $2, address = null where mail_id = $1", mail_id, state)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// It waits for another try, or, refused for good, for an operator.
+pub async fn mark_failed(
+    connection: &mut PgConnection,
+    mail_id: Uuid,
+    parked: bool,
+    error: &str,
+    wait_secs: i32,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account.mails set attempts = attempts + 1, last_error = left($2, 1000), \
+         state = case when $3 then 'PARKED' else state end, next_attempt_at = clock_timestamp() + make_interval(secs => $4::integer) \
+         where mail_id = $1",
+        mail_id,
+        error,
+        parked,
+        wait_secs,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Removes some that have left or were dropped long ago. Answers how many.
+pub async fn delete_before(
+    connection: &mut PgConnection,
+    before: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "delete from account.mails where mail_id in (select mail_id from account.mails \
+         where created_at < $1 and state in ('SENT', 'DROPPED') limit $2 for update skip locked)",
+        before,
+        limit,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
