@@ -161,6 +161,35 @@ pub fn internal(error: &anyhow::Error) -> Status {
     .into()
 }
 
+/// Another service's refusal, in its own words.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// Who refused.
+    pub service: &'static str,
+    /// Its reason, or its code when it gave none.
+    pub reason: String,
+    refusal: Refusal,
+}
+
+impl Refused {
+    /// What a peer answered.
+    pub fn of(service: &'static str, status: &Status) -> Self {
+        let reason = reason_of(status).unwrap_or_else(|| format!("{:?}", status.code()));
+        let known = ErrorReason::from_str_name(&format!("ERROR_REASON_{reason}"));
+        let mut refusal =
+            Refusal::new(status.code(), known.unwrap_or(ErrorReason::UpstreamRefused), status.message());
+        refusal.metadata = status.get_details_error_info().map(|info| info.metadata).unwrap_or_default();
+        Self { service, reason, refusal }
+    }
+}
+
+/// The refusal as it was: for a caller that asked for it as if of the peer itself.
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        refused.refusal
+    }
+}
+
 /// The reason in a status that a Tallystick service sent.
 pub fn reason_of(status: &Status) -> Option<String> {
     status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN).map(|info| info.reason)

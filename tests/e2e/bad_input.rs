@@ -189,6 +189,7 @@ async fn bad_workspaces(world: &World, customer: &Settled, cases: &mut Cases) {
         "OBJECT_NOT_FOUND",
     );
     let bind = BindingServiceBindRequest {
+        billing_account_code: None,
         request_id: id(6),
         workspace_id: customer.workspace().to_owned(),
         billing_account_id: customer.payer().to_owned(),

@@ -94,6 +94,24 @@ const WORKSPACE: &[(&str, &str, Breach)] = &[
         Set("commercial_from = commercial_from + interval '1 minute'"),
     ),
     ("workspaces", "workspaces_name_check", Set("name = ''")),
+    ("workspaces", "workspaces_language_check", Set("language = 'X'")),
+    (
+        "workspaces",
+        "workspaces_lock_cause_check",
+        Set(
+            "lock_cause = 'X', locked_at = now(), lock_final_from = now() + interval '15 days', lock_told_days = 0",
+        ),
+    ),
+    ("workspaces", "workspaces_lock_check", Set("lock_cause = 'ARREARS'")),
+    ("members", "members_reads_bills_check", Set("reads_bills = true")),
+    ("members", "members_review_check", Set("role = 'ADMINISTRATOR', review_pending = true")),
+    ("members", "members_role_check", Set("role = 'X'")),
+    ("members", "members_workspace_id_fkey", Set("workspace_id = gen_random_uuid()")),
+    ("closures", "closures_cause_check", Set("cause = 'X'")),
+    ("closures", "closures_overlap_excl", Copy(r#"{"closed_from": "2040-01-01T00:00:00Z"}"#, "true")),
+    ("closures", "closures_period_check", Set("closed_until = closed_from - interval '1 hour'")),
+    ("closures", "closures_workspace_id_fkey", Set("workspace_id = gen_random_uuid()")),
+    ("retired_accounts", "retired_accounts_id_check", Set("account_id = 'x'")),
     ("bindings", "bindings_currency_check", Set("currency = 'EUR'")),
     ("bindings", "bindings_hour_check", Set("effective_from = effective_from + interval '1 minute'")),
     ("bindings", "bindings_period_check", Set("effective_until = effective_from")),
@@ -278,6 +296,12 @@ async fn fill(admin: &mut PgConnection) {
                    values (gen_random_uuid(), 'UNLOCKED', 'EN', '{}', 'DROPPED', now()); \
                  update account.console_accounts set phone = '+8613800138000'";
     sqlx::raw_sql(codes).execute(&mut *admin).await.unwrap();
+    let closed = "insert into workspace.members (workspace_id, console_account_id, role, reads_bills, review_pending, created_at) \
+                    select workspace_id, gen_random_uuid(), 'STANDARD', false, false, now() from workspace.workspaces; \
+                  insert into workspace.closures (workspace_id, cause, closed_from, created_at) \
+                    select workspace_id, 'LOCKED', now(), now() from workspace.workspaces; \
+                  insert into workspace.retired_accounts (account_id, retired_at) values ('bacc_' || gen_random_uuid(), now())";
+    sqlx::raw_sql(closed).execute(&mut *admin).await.unwrap();
     let failure = "insert into billing.bill_run_failures (run_id, workspace_id, reason, message) \
                    select run_id, gen_random_uuid(), 'NO_PRICE', 'x' from billing.bill_runs limit 1";
     sqlx::raw_sql(failure).execute(admin).await.unwrap();

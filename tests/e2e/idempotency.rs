@@ -57,6 +57,7 @@ async fn a_replay_returns_the_first_answer_and_a_reused_request_id_is_refused() 
         "USD".into());
     let payer = payer.billing_account.unwrap().billing_account_id;
     let workspace = WorkspaceServiceCreateRequest {
+        language: 0,
         request_id: id(2),
         owner_console_account_id: customer.registration.console_account_id.clone(),
         name: "Second".into(),
@@ -66,6 +67,7 @@ async fn a_replay_returns_the_first_answer_and_a_reused_request_id_is_refused() 
     let workspace = replays!(world, c.workspaces, create, workspace, |r: &mut Workspace| r.site = 2);
     let workspace_id = workspace.workspace.unwrap().workspace_id;
     let bind = BindingServiceBindRequest {
+        billing_account_code: None,
         request_id: id(3),
         workspace_id: workspace_id.clone(),
         billing_account_id: payer.clone(),

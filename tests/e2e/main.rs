@@ -11,6 +11,7 @@
 
 mod access;
 mod bad_input;
+mod bindings;
 mod codes;
 mod constraints;
 mod contract;
@@ -27,3 +28,4 @@ mod sessions;
 mod settlement;
 mod trace;
 mod usage_to_bill;
+mod workspaces;

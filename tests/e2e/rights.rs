@@ -8,6 +8,10 @@ use http::uri::PathAndQuery;
 use prost::bytes::{Buf as _, BufMut as _};
 use tallystick_proto::access::{METHODS, MethodAccess};
 use tallystick_proto::common::v1::Caller;
+use tallystick_proto::workspace::v1::member::Role;
+use tallystick_proto::workspace::v1::{
+    MemberServiceRemoveRequest, MemberServiceReviewRequest, WorkspaceServiceTransferOwnershipRequest,
+};
 use tests::{PASSWORD, World};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
@@ -15,6 +19,7 @@ use tonic::{Code, Status};
 
 use crate::access::service_of;
 use crate::sessions::{channel, console, payer, sign_in, with_token};
+use crate::workspaces::{add_member, token_of};
 
 /// Bytes as they are, so that any message of any RPC can be sent.
 #[derive(Clone, Copy)]
@@ -90,6 +95,8 @@ struct Party {
     ids: Vec<(&'static str, String)>,
     owner: String,
     payer: String,
+    /// A member that may only look, and one that administers.
+    members: [String; 2],
 }
 
 impl Party {
@@ -100,11 +107,32 @@ impl Party {
         customer.journey.run_bills(customer.day).await.unwrap();
         let bill = customer.journey.settled_bill(customer.workspace(), customer.day).await.unwrap();
         let registration = &customer.registration;
+        let mut members = [String::new(), String::new()];
+        for (token, role) in members.iter_mut().zip([Role::ReadOnly, Role::Administrator]) {
+            let member_name = format!("{name}-{}", role.as_str_name().to_lowercase().replace('_', "-"));
+            let member = world.customer_with_password(&member_name).await.unwrap();
+            let pair = (customer.workspace(), member.registration.console_account_id.as_str());
+            let number = u128::from_be_bytes(
+                *uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_DNS, member_name.as_bytes()).as_bytes(),
+            ) >> 70;
+            let added = add_member(world, pair, role, false, number).await.unwrap();
+            if added.review_pending {
+                let review = MemberServiceReviewRequest {
+                    request_id: crate::bindings::id(number),
+                    workspace_id: customer.workspace().to_owned(),
+                    console_account_id: pair.1.to_owned(),
+                    approve: true,
+                };
+                world.clients.members.clone().review(review).await.unwrap();
+            }
+            *token = token_of(world, &member.journey.customer.email).await;
+        }
         let owner = sign_in(world, console(&customer.journey.customer.email), PASSWORD).await.unwrap();
         let payer = sign_in(world, payer(&customer.journey.customer.username), PASSWORD).await.unwrap();
         Self {
             ids: vec![
                 ("console_account_id", registration.console_account_id.clone()),
+                ("owner_console_account_id", registration.console_account_id.clone()),
                 ("billing_account_id", registration.billing_account_id.clone()),
                 ("workspace_id", registration.workspace_id.clone()),
                 ("registration_id", registration.registration_id.clone()),
@@ -112,6 +140,7 @@ impl Party {
             ],
             owner: owner.access_token,
             payer: payer.access_token,
+            members,
         }
     }
 
@@ -131,7 +160,7 @@ async fn the_table_of_rights_is_the_golden_one() {
     let other = Party::new(&world, "rights-other").await;
     let mut table = String::from(
         "# Who may call what, found by calling. Objects are those of one customer; the others are another customer's accounts.\n\
-         # rpc (object) | none | other owner | other payer | owner | payer | operator | account-svc workspace-svc billing-svc settlement-svc\n",
+         # rpc (object) | none | other owner | other payer | member | administrator | owner | payer | operator | account-svc workspace-svc billing-svc settlement-svc\n",
     );
     let mut rows = 0;
     for method in ours() {
@@ -147,7 +176,9 @@ async fn the_table_of_rights_is_the_golden_one() {
                 object.iter().map(|(name, number)| (*number, own.id(name))).collect();
             let mut cells = Vec::new();
             let operator = world.stack.operator.token(&[service]).unwrap();
-            let users = [&other.owner, &other.payer, &own.owner, &own.payer, &operator];
+            let [member, administrator] = &own.members;
+            let users =
+                [&other.owner, &other.payer, member, administrator, &own.owner, &own.payer, &operator];
             for token in std::iter::once(None).chain(users.into_iter().map(|token| Some(token.as_str()))) {
                 cells.push(verdict(&call(&channel, method.path, &fields, token).await));
             }
@@ -224,12 +255,22 @@ async fn a_right_that_is_missing_is_named_and_a_former_owner_loses_the_bills_wit
     let fields = [(1, own.id("workspace_id"))];
     let answered = call(&billing, path, &fields, Some(&own.owner)).await;
     assert_eq!(answered.code(), Code::Ok, "{answered:?}");
-    // No RPC moves a workspace to another owner yet; the row is what every right follows from.
-    let mut admin = world.scratch.admin().await.unwrap();
-    sqlx::query("update workspace.workspaces set owner_console_account_id = gen_random_uuid()")
-        .execute(&mut admin)
-        .await
-        .unwrap();
+    let heir = world.customer_with_password("heir").await.unwrap();
+    let pair = (own.id("workspace_id"), heir.registration.console_account_id.as_str());
+    add_member(&world, pair, Role::Standard, false, 1).await.unwrap();
+    let transfer = WorkspaceServiceTransferOwnershipRequest {
+        request_id: crate::bindings::id(2),
+        workspace_id: pair.0.to_owned(),
+        new_owner_console_account_id: pair.1.to_owned(),
+    };
+    world.clients.workspaces.clone().transfer_ownership(transfer).await.unwrap();
+    // It is an administrator now (WS-10), until it is removed.
+    let remove = MemberServiceRemoveRequest {
+        request_id: crate::bindings::id(3),
+        workspace_id: pair.0.to_owned(),
+        console_account_id: own.id("console_account_id").to_owned(),
+    };
+    world.clients.members.clone().remove(remove).await.unwrap();
     let get = "/tallystick.workspace.v1.WorkspaceService/Get";
     let at_once = call(&workspace, get, &[(1, own.id("workspace_id"))], Some(&own.owner)).await;
     assert_eq!(at_once.code(), Code::NotFound, "the owning service knows at once");

@@ -36,10 +36,14 @@ pub async fn serve(
     let frame = Frame::open(SERVICE, &config, clock, draining).await?;
     let account = config.peers.account.as_deref().context("ACCOUNT_ADDR is not set")?;
     let account = chassis::peer::channel(account, "account-svc", config.signer.clone())?;
-    let app = app::App::new(&frame, peers::billing_accounts::BillingAccounts::new(account.clone()));
+    let settlement = config.peers.settlement.as_deref().context("SETTLEMENT_ADDR is not set")?;
+    let settlement = chassis::peer::channel(settlement, "settlement-svc", config.signer.clone())?;
+    let accounts = peers::accounts::Accounts::new(account.clone());
+    let app = app::App::new(&frame, accounts.clone(), peers::wallets::Wallets::new(settlement));
     let keys = chassis::peer::PublishedKeys::new(account);
     let trust = Trust { keys: Arc::new(keys), guard: Arc::new(app.clone()) };
     worker::keep_partitions::start(&frame, app.clone());
+    worker::tell_of_countdowns::start(&frame, app.clone(), accounts);
     let routes = api::routes(app, frame.draining.clone());
     frame.serve(&config, listener, routes, trust).await
 }

@@ -51,6 +51,7 @@ impl Workspaces {
             owner_console_account_id: owner.to_string(),
             name: name.to_owned(),
             site: site.to_wire(),
+            language: 0,
         };
         let answer = self.workspaces.clone().create(request).await.map_err(failure)?.into_inner();
         let workspace = answer.workspace.unwrap_or_default();
@@ -71,6 +72,7 @@ impl Workspaces {
             request_id: request_id.to_string(),
             workspace_id: workspace.to_string(),
             billing_account_id: payer.to_string(),
+            billing_account_code: None,
         };
         self.bindings.clone().bind(request).await.map(drop).map_err(failure)
     }

@@ -25,6 +25,13 @@ impl Workspaces {
         let answer = self.0.clone().get_standing(request).await;
         let answer =
             answer.map_err(|status| Failure::Transient(silence("workspace-svc", &status)))?.into_inner();
-        Ok(Standing { owns: answer.owns, pays: answer.pays, ..Standing::default() })
+        Ok(Standing {
+            holds: false,
+            owns: answer.owns,
+            pays: answer.pays,
+            administers: answer.administers,
+            views: answer.views,
+            reads_bills: answer.reads_bills,
+        })
     }
 }

@@ -18,6 +18,7 @@ use tallystick_proto::ops::v1::{ClockServiceAdvanceRequest, ClockServiceGetReque
 use tallystick_proto::settlement::v1::settlement_service_client::SettlementServiceClient;
 use tallystick_proto::settlement::v1::wallet_service_client::WalletServiceClient;
 use tallystick_proto::workspace::v1::binding_service_client::BindingServiceClient;
+use tallystick_proto::workspace::v1::member_service_client::MemberServiceClient;
 use tallystick_proto::workspace::v1::usage_service_client::UsageServiceClient;
 use tallystick_proto::workspace::v1::workspace_service_client::WorkspaceServiceClient;
 use time::OffsetDateTime;
@@ -39,6 +40,8 @@ pub struct Clients {
     pub workspaces: WorkspaceServiceClient<PeerChannel>,
     /// workspace-svc
     pub bindings: BindingServiceClient<PeerChannel>,
+    /// workspace-svc
+    pub members: MemberServiceClient<PeerChannel>,
     /// workspace-svc
     pub usage: UsageServiceClient<PeerChannel>,
     /// billing-svc
@@ -74,6 +77,7 @@ impl Clients {
             notifications: NotificationServiceClient::new(account),
             workspaces: WorkspaceServiceClient::new(workspace.clone()),
             bindings: BindingServiceClient::new(workspace.clone()),
+            members: MemberServiceClient::new(workspace.clone()),
             usage: UsageServiceClient::new(workspace).max_decoding_message_size(MESSAGE_BYTES_MAX),
             price_books: PriceBookServiceClient::new(billing.clone()),
             bill_runs: BillRunServiceClient::new(billing.clone()),

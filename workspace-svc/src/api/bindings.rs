@@ -1,21 +1,27 @@
 //! `BindingService`
 
+use chassis::auth::User;
 use chassis::failure::Failure;
-use chassis::id::{BillingAccountId, WorkspaceId};
+use chassis::id::WorkspaceId;
 use chassis::idempotency::{Idempotent, respond};
 use chassis::page::Page;
 use chassis::status::Refusal;
-use chassis::wire::{Violations, caller};
+use chassis::wire::{Violations, caller, date};
 use tallystick_proto::workspace::v1::binding_service_server::BindingService;
 use tallystick_proto::workspace::v1::{
     BindingServiceBindRequest, BindingServiceBindResponse, BindingServiceGetRequest,
     BindingServiceGetResponse, BindingServiceListRequest, BindingServiceListResponse,
+    BindingServiceRebindRequest, BindingServiceRebindResponse, BindingServiceRetireRequest,
+    BindingServiceRetireResponse, BindingServiceUnbindRequest, BindingServiceUnbindResponse,
+    BindingServiceUnretireRequest, BindingServiceUnretireResponse,
 };
 use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 
-use super::convert;
+use super::{convert_workspace as convert, parse};
 use crate::app::bind_workspace::bind_workspace;
+use crate::app::change_binding::{rebind_workspace, unbind_workspace};
+use crate::app::retire_account::{retire_account, unretire_account};
 use crate::app::{App, read_workspaces};
 
 pub struct Room {
@@ -33,7 +39,8 @@ impl BindingService for Room {
         let mut violations = Violations::new();
         let request_id = violations.request_id(&request.request_id);
         let workspace = violations.parse::<WorkspaceId>("workspace_id", &request.workspace_id);
-        let payer = violations.parse::<BillingAccountId>("billing_account_id", &request.billing_account_id);
+        let code = request.billing_account_code.as_ref();
+        let payer = parse::agreement(&mut violations, caller.user, &request.billing_account_id, code);
         let (request_id, (workspace, payer)) =
             violations.into_result(request_id.zip(workspace.zip(payer)))?;
         let method = "BindingService/Bind";
@@ -78,4 +85,60 @@ impl BindingService for Room {
             next_page_token: paged.next_page_token,
         }))
     }
+
+    async fn rebind(
+        &self,
+        request: Request<BindingServiceRebindRequest>,
+    ) -> Result<Response<BindingServiceRebindResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let workspace = violations.parse::<WorkspaceId>("workspace_id", &request.workspace_id);
+        let code = request.billing_account_code.as_ref();
+        let payer = parse::agreement(&mut violations, caller.user, &request.billing_account_id, code);
+        let (request_id, (id, payer)) = violations.into_result(request_id.zip(workspace.zip(payer)))?;
+        let method = "BindingService/Rebind";
+        let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::rebound);
+        respond(rebind_workspace(&self.app, &once, id, payer).await?, convert::rebound)
+    }
+
+    async fn unbind(
+        &self,
+        request: Request<BindingServiceUnbindRequest>,
+    ) -> Result<Response<BindingServiceUnbindResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let workspace = violations.parse::<WorkspaceId>("workspace_id", &request.workspace_id);
+        let (request_id, id) = violations.into_result(request_id.zip(workspace))?;
+        let method = "BindingService/Unbind";
+        let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::unbound);
+        respond(unbind_workspace(&self.app, &once, id).await?, convert::unbound)
+    }
+
+    async fn retire(
+        &self,
+        request: Request<BindingServiceRetireRequest>,
+    ) -> Result<Response<BindingServiceRetireResponse>, Status> {
+        let last = retire_account(&self.app, account(&request.get_ref().account_id)?).await?;
+        Ok(Response::new(BindingServiceRetireResponse { last_usage_date: last.map(date) }))
+    }
+
+    async fn unretire(
+        &self,
+        request: Request<BindingServiceUnretireRequest>,
+    ) -> Result<Response<BindingServiceUnretireResponse>, Status> {
+        let account = account(&request.get_ref().account_id)?;
+        unretire_account(&self.app, account).await.map_err(Failure::<Refusal>::from)?;
+        Ok(Response::new(BindingServiceUnretireResponse {}))
+    }
+}
+
+fn account(text: &str) -> Result<User, Violations> {
+    let mut violations = Violations::new();
+    let user = text.parse::<User>().map_err(|_| "must be \"acnt_\" or \"bacc_\" and a UUID");
+    let user = violations.check("account_id", user);
+    violations.into_result(user)
 }

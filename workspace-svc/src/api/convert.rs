@@ -1,21 +1,16 @@
-//! Domain to wire, and rejections to refusals.
+//! Usage and sealed days to wire, and rejections to refusals.
 
 use chassis::money::print_decimal;
 use chassis::status::Refusal;
 use chassis::wire::{date, hex, timestamp};
 use tallystick_proto::common::v1::ErrorReason;
 use tallystick_proto::workspace::v1 as wire;
-use time::OffsetDateTime;
 use tonic::Code;
 
-use crate::app::bind_workspace::BindRejection;
-use crate::app::change_retention::RetentionRejection;
-use crate::app::create_workspace::Configured;
 use crate::app::seal_day::SealRejection;
-use crate::domain::binding::Binding;
 use crate::domain::daily_usage::DailyLine;
 use crate::domain::meter::{Meter, Reduction};
-use crate::domain::retention::{DataType, RetentionPolicy};
+use crate::domain::retention::DataType;
 use crate::domain::sealed_day::{Manifest, SealedDay};
 use crate::domain::usage_record::UsageRefusal;
 
@@ -30,61 +25,6 @@ pub fn data_type(data_type: DataType) -> wire::DataType {
         DataType::Rum => wire::DataType::Rum,
         DataType::SecurityCheck => wire::DataType::SecurityCheck,
     }
-}
-
-pub fn retention_policy(policy: &RetentionPolicy) -> wire::RetentionPolicy {
-    wire::RetentionPolicy {
-        data_type: data_type(policy.data_type).into(),
-        dimension: policy.dimension.clone(),
-        days: policy.days,
-        effective_time: Some(timestamp(policy.effective_from)),
-    }
-}
-
-/// A workspace with the policies that hold now: of each data type and index the newest that is effective.
-pub fn workspace(configured: &Configured, now: OffsetDateTime) -> wire::Workspace {
-    let workspace = &configured.workspace;
-    let commercial = workspace.commercial_from.is_some_and(|from| from <= now);
-    let plan = if commercial { wire::workspace::Plan::Commercial } else { wire::workspace::Plan::Trial };
-    let mut in_force: Vec<&RetentionPolicy> = Vec::new();
-    for policy in configured.policies.iter().filter(|policy| policy.effective_from <= now) {
-        in_force.retain(|other| other.data_type != policy.data_type || other.dimension != policy.dimension);
-        in_force.push(policy);
-    }
-    wire::Workspace {
-        workspace_id: workspace.workspace_id.to_string(),
-        name: workspace.name.clone(),
-        site: workspace.site.to_wire(),
-        site_class: workspace.site.class().to_wire(),
-        plan: plan.into(),
-        owner_console_account_id: workspace.owner.to_string(),
-        commercial_time: workspace.commercial_from.map(timestamp),
-        retention_policies: in_force.into_iter().map(retention_policy).collect(),
-        create_time: Some(timestamp(workspace.created_at)),
-    }
-}
-
-pub fn created(configured: &Configured) -> wire::WorkspaceServiceCreateResponse {
-    let now = configured.workspace.created_at;
-    wire::WorkspaceServiceCreateResponse { workspace: Some(workspace(configured, now)) }
-}
-
-pub fn changed(policy: &RetentionPolicy) -> wire::WorkspaceServiceSetRetentionResponse {
-    wire::WorkspaceServiceSetRetentionResponse { retention_policy: Some(retention_policy(policy)) }
-}
-
-pub fn binding(binding: &Binding) -> wire::Binding {
-    wire::Binding {
-        workspace_id: binding.workspace_id.to_string(),
-        billing_account_id: binding.billing_account_id.to_string(),
-        currency_code: binding.currency.code().to_owned(),
-        start_time: Some(timestamp(binding.effective_from)),
-        end_time: binding.effective_until.map(timestamp),
-    }
-}
-
-pub fn bound(value: &Binding) -> wire::BindingServiceBindResponse {
-    wire::BindingServiceBindResponse { binding: Some(binding(value)) }
 }
 
 pub fn meter(meter: &Meter) -> wire::Meter {
@@ -172,40 +112,6 @@ fn usage_refusal(index: usize, refusal: UsageRefusal) -> wire::UsageRefusal {
         }
     };
     wire::UsageRefusal { index: i32::try_from(index).unwrap_or(i32::MAX), reason: reason.into(), message }
-}
-
-impl From<BindRejection> for Refusal {
-    fn from(rejection: BindRejection) -> Self {
-        match rejection {
-            BindRejection::NoWorkspace(id) => Self::not_found("workspace", id),
-            BindRejection::NoBillingAccount(id) => Self::not_found("billing account", id),
-            BindRejection::Bound(bound) => {
-                let message = format!("{} is bound to {}", bound.workspace_id, bound.billing_account_id);
-                Self::new(Code::FailedPrecondition, ErrorReason::WorkspaceBound, message)
-                    .with("workspaceId", bound.workspace_id)
-                    .with("billingAccountId", bound.billing_account_id)
-            }
-        }
-    }
-}
-
-impl From<RetentionRejection> for Refusal {
-    fn from(rejection: RetentionRejection) -> Self {
-        match rejection {
-            RetentionRejection::NoWorkspace(id) => Self::not_found("workspace", id),
-            RetentionRejection::NotOffered(of, days) => {
-                let offered: Vec<_> = of.offered_days().iter().map(ToString::to_string).collect();
-                let offered = offered.join(" ");
-                let name = data_type(of).as_str_name();
-                let problem = format!("must be one of {offered} for {name}");
-                Self::new(Code::InvalidArgument, ErrorReason::RetentionNotOffered, format!("days {problem}"))
-                    .with("dataType", name)
-                    .with("days", days)
-                    .with("offered", offered)
-                    .blaming("days", problem)
-            }
-        }
-    }
 }
 
 impl From<SealRejection> for Refusal {

@@ -2,12 +2,15 @@
 
 mod bindings;
 mod convert;
+mod convert_workspace;
+mod members;
 mod parse;
 mod usage;
 mod workspaces;
 
 use chassis::peer::MESSAGE_BYTES_MAX;
 use tallystick_proto::workspace::v1::binding_service_server::BindingServiceServer;
+use tallystick_proto::workspace::v1::member_service_server::MemberServiceServer;
 use tallystick_proto::workspace::v1::usage_service_server::UsageServiceServer;
 use tallystick_proto::workspace::v1::workspace_service_server::WorkspaceServiceServer;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +22,7 @@ use crate::app::App;
 pub fn routes(app: App, draining: CancellationToken) -> Routes {
     let usage = UsageServiceServer::new(usage::Room { app: app.clone(), draining });
     Routes::new(WorkspaceServiceServer::new(workspaces::Room { app: app.clone() }))
-        .add_service(BindingServiceServer::new(bindings::Room { app }))
+        .add_service(BindingServiceServer::new(bindings::Room { app: app.clone() }))
+        .add_service(MemberServiceServer::new(members::Room { app }))
         .add_service(usage.max_decoding_message_size(MESSAGE_BYTES_MAX))
 }

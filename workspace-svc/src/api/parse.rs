@@ -1,15 +1,20 @@
-//! Usage from the wire: one strict parser for records and points, the first problem of each named.
+//! From the wire: one strict parser for records and points, the first problem of each named.
 
+use chassis::auth::User;
 use chassis::civil::full_hour;
 use chassis::id::WorkspaceId;
-use chassis::wire::{instant, is_word};
+use chassis::wire::{Violations, instant, is_word};
+use tallystick_proto::common::v1 as common;
 use tallystick_proto::workspace::v1 as wire;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::app::bind_workspace::Agreement;
 use crate::domain::retention::DataType;
 use crate::domain::usage_point::UsagePoint;
 use crate::domain::usage_record::{QUANTITY_MAX, UsageRecord, UsageRefusal};
+use crate::domain::workspace::{Language, LockCause};
+use crate::peers::accounts::Proof;
 
 /// More in one batch are refused as a whole.
 pub const BATCH_RECORDS_MAX: usize = 5_000;
@@ -102,6 +107,50 @@ pub fn data_type(value: i32) -> Result<DataType, &'static str> {
         wire::DataType::Rum => Ok(DataType::Rum),
         wire::DataType::SecurityCheck => Ok(DataType::SecurityCheck),
     }
+}
+
+/// Chinese unless another is named.
+pub fn language(violations: &mut Violations, value: i32) -> Option<Option<Language>> {
+    match common::Language::try_from(value) {
+        Ok(common::Language::Unspecified) => Some(None),
+        Ok(common::Language::Zh) => Some(Some(Language::Zh)),
+        Ok(common::Language::En) => Some(Some(Language::En)),
+        Err(_) => {
+            violations.add("language", "must be a known value");
+            None
+        }
+    }
+}
+
+/// A cause that must be given.
+pub fn lock_cause(value: i32) -> Result<LockCause, &'static str> {
+    match wire::lock::Cause::try_from(value) {
+        Ok(wire::lock::Cause::Arrears) => Ok(LockCause::Arrears),
+        Ok(wire::lock::Cause::Subscription) => Ok(LockCause::Subscription),
+        Ok(wire::lock::Cause::Unspecified) | Err(_) => Err("must be a known value, not unspecified"),
+    }
+}
+
+/// Who is to pay, and the code by which it agrees: a user needs one.
+pub fn agreement(
+    violations: &mut Violations,
+    user: Option<User>,
+    billing_account_id: &str,
+    code: Option<&common::CodeProof>,
+) -> Option<Agreement> {
+    let billing_account_id = violations.parse("billing_account_id", billing_account_id);
+    let by = match (user, code) {
+        (None, _) => None,
+        (Some(_), None) => {
+            violations.add("billing_account_code", "must be given");
+            return None;
+        }
+        (Some(user), Some(code)) => {
+            let proof = Proof { challenge: code.challenge.clone(), code: code.code.clone() };
+            Some((user, proof))
+        }
+    };
+    billing_account_id.map(|billing_account_id| Agreement { billing_account_id, by })
 }
 
 #[cfg(test)]

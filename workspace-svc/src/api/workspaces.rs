@@ -8,22 +8,34 @@ use chassis::page::Page;
 use chassis::site::Site;
 use chassis::status::Refusal;
 use chassis::wire::{Violations, caller, is_word};
+use tallystick_proto::common::v1::Caller as CallerKind;
 use tallystick_proto::workspace::v1::workspace_service_server::WorkspaceService;
 use tallystick_proto::workspace::v1::{
-    WorkspaceServiceCreateRequest, WorkspaceServiceCreateResponse, WorkspaceServiceGetRequest,
-    WorkspaceServiceGetResponse, WorkspaceServiceGetStandingRequest, WorkspaceServiceGetStandingResponse,
-    WorkspaceServiceListRequest, WorkspaceServiceListResponse, WorkspaceServiceSetRetentionRequest,
-    WorkspaceServiceSetRetentionResponse,
+    WorkspaceServiceCreateRequest, WorkspaceServiceCreateResponse, WorkspaceServiceDissolveRequest,
+    WorkspaceServiceDissolveResponse, WorkspaceServiceGetRequest, WorkspaceServiceGetResponse,
+    WorkspaceServiceGetStandingRequest, WorkspaceServiceGetStandingResponse, WorkspaceServiceListRequest,
+    WorkspaceServiceListResponse, WorkspaceServiceLockRequest, WorkspaceServiceLockResponse,
+    WorkspaceServiceRestoreRequest, WorkspaceServiceRestoreResponse, WorkspaceServiceSetRetentionRequest,
+    WorkspaceServiceSetRetentionResponse, WorkspaceServiceTransferOwnershipRequest,
+    WorkspaceServiceTransferOwnershipResponse, WorkspaceServiceUnlockRequest, WorkspaceServiceUnlockResponse,
+    WorkspaceServiceUpdateRequest, WorkspaceServiceUpdateResponse, WorkspaceServiceUpgradeRequest,
+    WorkspaceServiceUpgradeResponse,
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{convert, parse};
+use super::{convert_workspace as convert, parse};
+use crate::app::bind_workspace::upgrade_workspace;
 use crate::app::change_retention::change_retention;
-use crate::app::create_workspace::create_workspace;
+use crate::app::change_workspace::{
+    describe_workspace, dissolve_workspace, restore_workspace, transfer_ownership,
+};
+use crate::app::create_workspace::{NewWorkspace, create_workspace};
 use crate::app::judge_standing::standing;
+use crate::app::lock_workspace::{lock_workspace, unlock_workspace};
 use crate::app::{App, read_workspaces};
 use crate::domain::retention::DataType;
+use crate::domain::workspace::Language;
 
 pub struct Room {
     pub app: App,
@@ -43,11 +55,13 @@ impl WorkspaceService for Room {
         let owner = violations.parse::<ConsoleAccountId>("owner_console_account_id", owner);
         let name = violations.text("name", &request.name, 100);
         let site = violations.check("site", Site::from_wire(request.site));
-        let ((request_id, owner), (name, site)) =
-            violations.into_result(request_id.zip(owner).zip(name.zip(site)))?;
+        let language = parse::language(&mut violations, request.language);
+        let ((request_id, owner), ((name, site), language)) =
+            violations.into_result(request_id.zip(owner).zip(name.zip(site).zip(language)))?;
+        let wanted = NewWorkspace { owner, name, site, language: language.unwrap_or(Language::Zh) };
         let method = "WorkspaceService/Create";
         let once = Idempotent::new(Uuid::nil(), &caller, method, request_id, &request, convert::created);
-        let outcome = create_workspace(&self.app, &once, owner, name, site).await?;
+        let outcome = create_workspace(&self.app, &once, wanted).await?;
         respond(outcome, convert::created)
     }
 
@@ -60,7 +74,7 @@ impl WorkspaceService for Room {
         let id = violations.into_result(id)?;
         let found = read_workspaces::workspace(&self.app, id).await.map_err(Failure::<Refusal>::from)?;
         let configured = found.ok_or_else(|| Refusal::not_found("workspace", id))?;
-        let workspace = Some(convert::workspace(&configured, read_workspaces::now(&self.app)));
+        let workspace = Some(convert::workspace(&configured));
         Ok(Response::new(WorkspaceServiceGetResponse { workspace }))
     }
 
@@ -70,15 +84,24 @@ impl WorkspaceService for Room {
     ) -> Result<Response<WorkspaceServiceListResponse>, Status> {
         let request = request.into_inner();
         let mut violations = Violations::new();
-        let page = Page::parse(&mut violations, request.page_size, &request.page_token, "workspaces");
+        let owner = match request.owner_console_account_id.as_str() {
+            "" => None,
+            id => violations.parse("owner_console_account_id", id),
+        };
+        let payer = match request.billing_account_id.as_str() {
+            "" => None,
+            id => violations.parse("billing_account_id", id),
+        };
+        let filter =
+            format!("workspaces {} {}", request.owner_console_account_id, request.billing_account_id);
+        let page = Page::parse(&mut violations, request.page_size, &request.page_token, &filter);
         let after = page.as_ref().and_then(|page| page.after_as(&mut violations));
         let page = violations.into_result(page)?;
-        let rows = read_workspaces::workspaces(&self.app, after, page.fetch_limit()).await;
+        let rows = read_workspaces::workspaces(&self.app, owner, payer, after, page.fetch_limit()).await;
         let paged =
             page.close(rows.map_err(Failure::<Refusal>::from)?, |row| row.workspace.workspace_id.to_string());
-        let now = read_workspaces::now(&self.app);
         Ok(Response::new(WorkspaceServiceListResponse {
-            workspaces: paged.rows.iter().map(|row| convert::workspace(row, now)).collect(),
+            workspaces: paged.rows.iter().map(convert::workspace).collect(),
             next_page_token: paged.next_page_token,
         }))
     }
@@ -122,6 +145,132 @@ impl WorkspaceService for Room {
             violations.check("account_id", user.map_err(|_| "must be \"acnt_\" or \"bacc_\" and a UUID"));
         let (id, user) = violations.into_result(id.zip(user))?;
         let standing = standing(&self.app, user, id).await.map_err(Failure::<Refusal>::from)?;
-        Ok(Response::new(WorkspaceServiceGetStandingResponse { owns: standing.owns, pays: standing.pays }))
+        Ok(Response::new(WorkspaceServiceGetStandingResponse {
+            owns: standing.owns,
+            pays: standing.pays,
+            administers: standing.administers,
+            views: standing.views,
+            reads_bills: standing.reads_bills,
+        }))
+    }
+
+    async fn update(
+        &self,
+        request: Request<WorkspaceServiceUpdateRequest>,
+    ) -> Result<Response<WorkspaceServiceUpdateResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let id = violations.parse::<WorkspaceId>("workspace_id", &request.workspace_id);
+        let name = match request.name.as_str() {
+            "" => None,
+            name => violations.text("name", name, 100),
+        };
+        let language = parse::language(&mut violations, request.language);
+        if request.name.is_empty() && language == Some(None) {
+            violations.add("name", "must be given, or language");
+        }
+        let ((request_id, id), language) = violations.into_result(request_id.zip(id).zip(language))?;
+        let method = "WorkspaceService/Update";
+        let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::described);
+        respond(describe_workspace(&self.app, &once, id, name, language).await?, convert::described)
+    }
+
+    async fn upgrade(
+        &self,
+        request: Request<WorkspaceServiceUpgradeRequest>,
+    ) -> Result<Response<WorkspaceServiceUpgradeResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let id = violations.parse::<WorkspaceId>("workspace_id", &request.workspace_id);
+        let code = request.billing_account_code.as_ref();
+        let payer = parse::agreement(&mut violations, caller.user, &request.billing_account_id, code);
+        let ((request_id, id), payer) = violations.into_result(request_id.zip(id).zip(payer))?;
+        let method = "WorkspaceService/Upgrade";
+        let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::upgraded);
+        respond(upgrade_workspace(&self.app, &once, id, payer).await?, convert::upgraded)
+    }
+
+    async fn lock(
+        &self,
+        request: Request<WorkspaceServiceLockRequest>,
+    ) -> Result<Response<WorkspaceServiceLockResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let id = violations.parse::<WorkspaceId>("workspace_id", &request.workspace_id);
+        let cause = violations.check("cause", parse::lock_cause(request.cause));
+        let ((request_id, id), cause) = violations.into_result(request_id.zip(id).zip(cause))?;
+        let method = "WorkspaceService/Lock";
+        let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::locked);
+        respond(lock_workspace(&self.app, &once, id, cause).await?, convert::locked)
+    }
+
+    async fn unlock(
+        &self,
+        request: Request<WorkspaceServiceUnlockRequest>,
+    ) -> Result<Response<WorkspaceServiceUnlockResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let id = violations.parse::<WorkspaceId>("workspace_id", &request.workspace_id);
+        let any = request.cause == 0 && caller.kind == CallerKind::Operator;
+        let cause = if any { None } else { violations.check("cause", parse::lock_cause(request.cause)) };
+        let (request_id, id) = violations.into_result(request_id.zip(id))?;
+        let method = "WorkspaceService/Unlock";
+        let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::unlocked);
+        respond(unlock_workspace(&self.app, &once, id, cause).await?, convert::unlocked)
+    }
+
+    async fn dissolve(
+        &self,
+        request: Request<WorkspaceServiceDissolveRequest>,
+    ) -> Result<Response<WorkspaceServiceDissolveResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let id = violations.parse::<WorkspaceId>("workspace_id", &request.workspace_id);
+        let (request_id, id) = violations.into_result(request_id.zip(id))?;
+        let method = "WorkspaceService/Dissolve";
+        let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::dissolved);
+        respond(dissolve_workspace(&self.app, &once, id).await?, convert::dissolved)
+    }
+
+    async fn restore(
+        &self,
+        request: Request<WorkspaceServiceRestoreRequest>,
+    ) -> Result<Response<WorkspaceServiceRestoreResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let id = violations.parse::<WorkspaceId>("workspace_id", &request.workspace_id);
+        let (request_id, id) = violations.into_result(request_id.zip(id))?;
+        let method = "WorkspaceService/Restore";
+        let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::restored);
+        respond(restore_workspace(&self.app, &once, id).await?, convert::restored)
+    }
+
+    async fn transfer_ownership(
+        &self,
+        request: Request<WorkspaceServiceTransferOwnershipRequest>,
+    ) -> Result<Response<WorkspaceServiceTransferOwnershipResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let id = violations.parse::<WorkspaceId>("workspace_id", &request.workspace_id);
+        let owner = &request.new_owner_console_account_id;
+        let owner = violations.parse::<ConsoleAccountId>("new_owner_console_account_id", owner);
+        let ((request_id, id), owner) = violations.into_result(request_id.zip(id).zip(owner))?;
+        let method = "WorkspaceService/TransferOwnership";
+        let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::transferred);
+        respond(transfer_ownership(&self.app, &once, id, owner).await?, convert::transferred)
     }
 }

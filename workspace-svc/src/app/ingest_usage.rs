@@ -33,6 +33,8 @@ struct Candidate {
     item: String,
     record: NewRecord,
     repeats: Vec<(usize, i64)>,
+    /// Its workspace is gone: after the seal of the day nothing is taken for it.
+    refuses_late: bool,
 }
 
 impl Candidate {
@@ -87,19 +89,18 @@ async fn admit_all(
     let meters = app.meters().await?;
     let ids: HashSet<_> = parsed.iter().flatten().map(|record| record.workspace_id.uuid()).collect();
     let ids: Vec<_> = ids.into_iter().collect();
-    let created = store::workspaces::created_at(&mut *app.pool.acquire().await?, &ids).await?;
-    let created: HashMap<_, _> = created.into_iter().collect();
+    let intakes = store::workspaces::intakes(&mut *app.pool.acquire().await?, &ids).await?;
     let now = app.clock.now();
     let mut ingested = Ingested::default();
     let mut candidates: Vec<Candidate> = Vec::with_capacity(parsed.len());
     let mut seen: HashMap<Key, usize> = HashMap::new();
     for (index, parsed) in parsed.iter().enumerate() {
         let admitted = parsed.as_ref().map_err(Clone::clone).and_then(|record| {
-            let created_at = created.get(&record.workspace_id).copied();
-            let meter = admit(record.event_time, &record.meter, &record.dimension, created_at, &meters, now)?;
-            Ok((record, meter))
+            let intake = intakes.get(&record.workspace_id);
+            let meter = admit(record.event_time, &record.meter, &record.dimension, intake, &meters, now)?;
+            Ok((record, meter, intake.is_some_and(|intake| intake.refuses_late(now))))
         });
-        let (record, meter) = match admitted {
+        let (record, meter, refuses_late) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 ingested.refusals.push((index, refusal));
@@ -126,7 +127,8 @@ async fn admit_all(
             fingerprint,
             is_late: false,
         };
-        candidates.push(Candidate { index, item: meter.item.clone(), record, repeats: Vec::new() });
+        let item = meter.item.clone();
+        candidates.push(Candidate { index, item, record, repeats: Vec::new(), refuses_late });
     }
     Ok((candidates, ingested))
 }
@@ -143,6 +145,9 @@ async fn commit(
     let mut tx = app.pool.begin().await?;
     let closed = hold_fences(&mut tx, &days).await?;
     candidates.iter_mut().for_each(|c| c.record.is_late = closed.contains(&c.record.key.usage_date.date()));
+    let (candidates, gone): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|candidate| !(candidate.refuses_late && candidate.record.is_late));
+    gone.iter().for_each(|candidate| candidate.refuse(&UsageRefusal::WorkspaceClosed, &mut ingested));
     let fed: HashSet<Fed> = candidates.iter().map(Candidate::fed).collect();
     let fed: Vec<Fed> = fed.into_iter().collect();
     let modes = store::usage_sources::list(&mut tx, &fed).await?;

@@ -1,13 +1,18 @@
 //! Journeys: ask, load, decide, persist, publish, commit.
 
 pub mod bind_workspace;
+pub mod change_binding;
 pub mod change_retention;
+pub mod change_workspace;
 pub mod create_workspace;
 pub mod ingest_usage;
 pub mod judge_standing;
+pub mod lock_workspace;
+pub mod manage_members;
 pub mod read_usage;
 pub mod read_workspaces;
 pub mod report_points;
+pub mod retire_account;
 pub mod seal_day;
 
 use std::collections::{BTreeSet, HashSet};
@@ -19,9 +24,11 @@ use chassis::clock::Clock;
 use chassis::db::Schema;
 use chassis::server::Frame;
 use sqlx::PgPool;
+use tokio::sync::Notify;
 
 use crate::domain::meter::Meters;
-use crate::peers::billing_accounts::BillingAccounts;
+use crate::peers::accounts::Accounts;
+use crate::peers::wallets::Wallets;
 use crate::store;
 
 /// A new row of the meters table is known after this time at the latest.
@@ -36,18 +43,22 @@ pub struct App {
     pool: PgPool,
     schema: Schema,
     clock: Clock,
-    billing_accounts: BillingAccounts,
+    nudge: Arc<Notify>,
+    accounts: Accounts,
+    wallets: Wallets,
     meters: Arc<Mutex<Kept>>,
     partitions: Arc<Mutex<HashSet<UsageDate>>>,
 }
 
 impl App {
-    pub(crate) fn new(frame: &Frame, billing_accounts: BillingAccounts) -> Self {
+    pub(crate) fn new(frame: &Frame, accounts: Accounts, wallets: Wallets) -> Self {
         Self {
             pool: frame.pool.clone(),
             schema: frame.service.schema,
             clock: frame.clock.clone(),
-            billing_accounts,
+            nudge: Arc::clone(&frame.nudge),
+            accounts,
+            wallets,
             meters: Arc::default(),
             partitions: Arc::default(),
         }

@@ -1,6 +1,6 @@
 //! Takes hourly points in: of each place the highest revision holds, whatever the order of arrival (DEC-8).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
@@ -31,6 +31,8 @@ struct Candidate {
     item: String,
     place: Place,
     reading: Reading,
+    /// Its workspace is gone: after the seal of the day nothing is taken for it.
+    refuses_late: bool,
 }
 
 impl Candidate {
@@ -62,21 +64,21 @@ async fn admit_all(
     let meters = app.meters().await?;
     let ids: HashSet<_> = parsed.iter().flatten().map(|point| point.workspace_id.uuid()).collect();
     let ids: Vec<_> = ids.into_iter().collect();
-    let created = store::workspaces::created_at(&mut *app.pool.acquire().await?, &ids).await?;
-    let created: HashMap<_, _> = created.into_iter().collect();
+    let intakes = store::workspaces::intakes(&mut *app.pool.acquire().await?, &ids).await?;
     let now = app.clock.now();
     let mut reported = Reported::default();
     let mut candidates = Vec::with_capacity(parsed.len());
     for (index, parsed) in parsed.iter().enumerate() {
         let admitted = parsed.as_ref().map_err(Clone::clone).and_then(|point| {
-            let created_at = created.get(&point.workspace_id).copied();
-            let meter = admit(point.hour_time, &point.meter, &point.dimension, created_at, &meters, now)?;
+            let intake = intakes.get(&point.workspace_id);
+            let meter = admit(point.hour_time, &point.meter, &point.dimension, intake, &meters, now)?;
             check_retention(point.retention_days, meter)?;
-            Ok((point, meter))
+            Ok((point, meter, intake.is_some_and(|intake| intake.refuses_late(now))))
         });
         match admitted {
-            Ok((point, meter)) => candidates.push(Candidate {
+            Ok((point, meter, refuses_late)) => candidates.push(Candidate {
                 index,
+                refuses_late,
                 item: meter.item.clone(),
                 place: Place {
                     workspace_id: point.workspace_id,
@@ -103,6 +105,11 @@ async fn commit(
     let days: BTreeSet<UsageDate> = candidates.iter().map(|candidate| candidate.place.usage_date).collect();
     let mut tx = app.pool.begin().await?;
     let closed = hold_fences(&mut tx, &days).await?;
+    let (candidates, gone): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| {
+        !(candidate.refuses_late && closed.contains(&candidate.place.usage_date.date()))
+    });
+    let closed_to_it = |candidate: &Candidate| (candidate.index, UsageRefusal::WorkspaceClosed);
+    reported.refusals.extend(gone.iter().map(closed_to_it));
     let fed: HashSet<Fed> = candidates.iter().map(Candidate::fed).collect();
     let fed: Vec<Fed> = fed.into_iter().collect();
     let modes = store::usage_sources::list(&mut tx, &fed).await?;

@@ -68,7 +68,8 @@ async fn seal_chunk(app: &App, day: UsageDate) -> Result<bool, Failure<SealRejec
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
     store::day_fences::hold_seal(&mut tx, day).await?;
-    let workspaces = store::workspaces::list_unsealed(&mut tx, day.date(), day.end(), CHUNK).await?;
+    let workspaces =
+        store::workspaces::list_unsealed(&mut tx, day.date(), (day.start(), day.end()), CHUNK).await?;
     if workspaces.is_empty() {
         return Ok(false);
     }

@@ -1,7 +1,9 @@
 //! What is decided, without IO.
 
 pub mod binding;
+pub mod closure;
 pub mod daily_usage;
+pub mod member;
 pub mod meter;
 pub mod retention;
 pub mod sealed_day;

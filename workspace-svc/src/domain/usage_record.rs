@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use super::closure::Intake;
 use super::meter::{DimensionKind, Meter, Meters};
 
 /// How far back usage is admitted. Keys are kept for 40 days, longer than this, so that every resend meets its key.
@@ -82,18 +83,18 @@ pub fn admit<'a>(
     time: OffsetDateTime,
     meter: &str,
     dimension: &str,
-    workspace_created_at: Option<OffsetDateTime>,
+    intake: Option<&Intake>,
     meters: &'a Meters,
     now: OffsetDateTime,
 ) -> Result<&'a Meter, UsageRefusal> {
-    let created_at = workspace_created_at.ok_or(UsageRefusal::UnknownWorkspace)?;
+    let intake = intake.ok_or(UsageRefusal::UnknownWorkspace)?;
     if time < now - HORIZON {
         return Err(UsageRefusal::TooOld);
     }
     if time > now + AHEAD {
         return Err(UsageRefusal::TooFarAhead);
     }
-    if time < full_hour(created_at) {
+    if time < full_hour(intake.created_at) || intake.is_closed_at(time) {
         return Err(UsageRefusal::WorkspaceClosed);
     }
     let meter = meters.find(meter, UsageDate::of(time)).ok_or(UsageRefusal::UnknownMeter)?;
@@ -125,11 +126,16 @@ mod tests {
         }])
     }
 
+    fn intake(created_at: OffsetDateTime) -> Intake {
+        Intake { created_at, commercial_from: None, closures: Vec::new() }
+    }
+
     #[test]
     fn the_horizon_is_35_days_to_the_microsecond() {
         let now = datetime!(2026-11-24 00:00 UTC);
-        let created = Some(datetime!(2026-01-01 00:00 UTC));
-        let at = |time| admit(time, "pipeline", "", created, &meters(), now).map(|meter| meter.meter_id);
+        let created = intake(datetime!(2026-01-01 00:00 UTC));
+        let at =
+            |time| admit(time, "pipeline", "", Some(&created), &meters(), now).map(|meter| meter.meter_id);
         assert_eq!(at(now - HORIZON), Ok(18));
         assert_eq!(at(now - HORIZON - Duration::MICROSECOND), Err(UsageRefusal::TooOld));
         assert_eq!(at(now + AHEAD), Ok(18));
@@ -139,8 +145,9 @@ mod tests {
     #[test]
     fn usage_from_before_the_workspace_or_the_meter_is_refused() {
         let now = datetime!(2024-06-27 00:00 UTC);
-        let created = Some(datetime!(2024-06-24 10:30 UTC));
-        let at = |time| admit(time, "pipeline", "", created, &meters(), now).map(|meter| meter.meter_id);
+        let created = intake(datetime!(2024-06-24 10:30 UTC));
+        let at =
+            |time| admit(time, "pipeline", "", Some(&created), &meters(), now).map(|meter| meter.meter_id);
         assert_eq!(at(datetime!(2024-06-24 09:59 UTC)), Err(UsageRefusal::WorkspaceClosed));
         assert_eq!(
             at(datetime!(2024-06-25 15:59 UTC)),
@@ -148,7 +155,7 @@ mod tests {
             "23:59 of the day before"
         );
         assert_eq!(at(datetime!(2024-06-25 16:00 UTC)), Ok(18));
-        let refused = admit(now, "pipeline", "x", created, &meters(), now).map(|meter| meter.meter_id);
+        let refused = admit(now, "pipeline", "x", Some(&created), &meters(), now).map(|meter| meter.meter_id);
         assert!(matches!(refused, Err(UsageRefusal::Malformed { field: "dimension", .. })));
         assert_eq!(
             admit(now, "pipeline", "", None, &meters(), now).err(),

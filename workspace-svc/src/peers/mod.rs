@@ -1,3 +1,4 @@
 //! Other services, in this service's words.
 
-pub mod billing_accounts;
+pub mod accounts;
+pub mod wallets;

@@ -53,20 +53,73 @@ pub async fn insert(
     .map(drop)
 }
 
-/// The binding without an end: the one that holds, or the first that will.
-pub async fn get_open(
+/// All bindings of a workspace: few.
+pub async fn list_all(
     connection: &mut PgConnection,
     workspace_id: WorkspaceId,
-) -> sqlx::Result<Option<Binding>> {
-    let row = sqlx::query_as!(
-        Row,
-        "select workspace_id, billing_account_id, currency, effective_from, effective_until \
-         from workspace.bindings where workspace_id = $1 and effective_until is null",
-        workspace_id.uuid(),
+) -> sqlx::Result<Vec<Binding>> {
+    list(connection, workspace_id, None, i64::MAX).await
+}
+
+/// Sets or takes back the end of a binding.
+pub async fn update_effective_until(connection: &mut PgConnection, binding: &Binding) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update workspace.bindings set effective_until = $3 where workspace_id = $1 and effective_from = $2",
+        binding.workspace_id.uuid(),
+        binding.effective_from,
+        binding.effective_until,
     )
-    .fetch_optional(connection)
+    .execute(connection)
     .await?;
-    Ok(row.map(Binding::try_from).transpose()?)
+    Ok(done.rows_affected())
+}
+
+/// Takes back a binding that has not begun.
+pub async fn delete_from(
+    connection: &mut PgConnection,
+    workspace_id: WorkspaceId,
+    from: OffsetDateTime,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "delete from workspace.bindings where workspace_id = $1 and effective_from >= $2",
+        workspace_id.uuid(),
+        from,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// What a payer is bound to.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound {
+    /// Something holds, or will.
+    pub now: bool,
+    /// Something that was dissolved can be restored, and would be bound again.
+    pub restorable: bool,
+    /// The last moment of any binding that has ended, exclusive.
+    pub last_until: Option<OffsetDateTime>,
+}
+
+pub async fn bound_to(
+    connection: &mut PgConnection,
+    payer: BillingAccountId,
+    now: OffsetDateTime,
+    gone_before: OffsetDateTime,
+) -> sqlx::Result<Bound> {
+    let row = sqlx::query!(
+        r#"select coalesce(bool_or(b.effective_until is null or b.effective_until > $2), false) as "now!",
+             coalesce(bool_or(w.dissolved_at > $3 and not exists (select 1 from workspace.bindings later
+               where later.workspace_id = b.workspace_id and later.effective_from > b.effective_from)), false) as "restorable!",
+             max(b.effective_until) as last_until
+           from workspace.bindings b join workspace.workspaces w using (workspace_id) where b.billing_account_id = $1"#,
+        payer.uuid(),
+        now,
+        gone_before,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Bound { now: row.now, restorable: row.restorable, last_until: row.last_until })
 }
 
 /// A workspace's bindings, oldest first.

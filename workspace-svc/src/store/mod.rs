@@ -1,10 +1,13 @@
 //! The tables of schema `workspace`.
 
 pub mod bindings;
+pub mod closures;
 pub mod day_fences;
+pub mod members;
 pub mod meters;
 pub mod partitions;
 pub mod retention_policies;
+pub mod retired_accounts;
 pub mod sealed_days;
 pub mod usage_points;
 pub mod usage_records;

@@ -1,20 +1,29 @@
 //! `workspace.workspaces`
 
+use std::collections::HashMap;
+
 use chassis::failure::Corrupt;
-use chassis::id::{ConsoleAccountId, WorkspaceId};
+use chassis::id::{BillingAccountId, ConsoleAccountId, WorkspaceId};
 use chassis::site::Site;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::workspace::Workspace;
+use crate::domain::closure::{Cause, Closure, Intake};
+use crate::domain::workspace::{Language, Lock, LockCause, Workspace};
 
 struct Row {
     workspace_id: Uuid,
     owner_console_account_id: Uuid,
     name: String,
     site: String,
+    language: String,
     commercial_from: Option<OffsetDateTime>,
+    lock_cause: Option<String>,
+    locked_at: Option<OffsetDateTime>,
+    lock_final_from: Option<OffsetDateTime>,
+    lock_told_days: Option<i32>,
+    dissolved_at: Option<OffsetDateTime>,
     created_at: OffsetDateTime,
 }
 
@@ -22,13 +31,25 @@ impl TryFrom<Row> for Workspace {
     type Error = Corrupt;
 
     fn try_from(row: Row) -> Result<Self, Corrupt> {
+        let corrupt = |problem: &str| Corrupt::new("workspaces", row.workspace_id, problem);
+        let lock = match (row.lock_cause, row.locked_at, row.lock_final_from, row.lock_told_days) {
+            (Some(cause), Some(locked_at), Some(final_from), Some(told_days)) => Some(Lock {
+                cause: LockCause::from_word(&cause).ok_or_else(|| corrupt("lock_cause"))?,
+                locked_at,
+                final_from,
+                told_days,
+            }),
+            _ => None,
+        };
         Ok(Self {
             workspace_id: WorkspaceId::from_uuid(row.workspace_id),
             owner: ConsoleAccountId::from_uuid(row.owner_console_account_id),
-            site: Site::from_word(&row.site)
-                .map_err(|error| Corrupt::new("workspaces", row.workspace_id, error))?,
+            site: Site::from_word(&row.site).map_err(|_| corrupt("site"))?,
+            language: Language::from_word(&row.language).ok_or_else(|| corrupt("language"))?,
             name: row.name,
             commercial_from: row.commercial_from,
+            lock,
+            dissolved_at: row.dissolved_at,
             created_at: row.created_at,
         })
     }
@@ -36,12 +57,13 @@ impl TryFrom<Row> for Workspace {
 
 pub async fn insert(connection: &mut PgConnection, workspace: &Workspace) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into workspace.workspaces (workspace_id, owner_console_account_id, name, site, commercial_from, created_at) \
-         values ($1, $2, $3, $4, $5, $6)",
+        "insert into workspace.workspaces (workspace_id, owner_console_account_id, name, site, language, commercial_from, \
+         created_at) values ($1, $2, $3, $4, $5, $6, $7)",
         workspace.workspace_id.uuid(),
         workspace.owner.uuid(),
         workspace.name,
         workspace.site.word(),
+        workspace.language.word(),
         workspace.commercial_from,
         workspace.created_at,
     )
@@ -53,7 +75,8 @@ pub async fn insert(connection: &mut PgConnection, workspace: &Workspace) -> sql
 pub async fn get(connection: &mut PgConnection, id: WorkspaceId) -> sqlx::Result<Option<Workspace>> {
     let row = sqlx::query_as!(
         Row,
-        "select workspace_id, owner_console_account_id, name, site, commercial_from, created_at \
+        "select workspace_id, owner_console_account_id, name, site, language, commercial_from, lock_cause, locked_at, lock_final_from, \
+         lock_told_days, dissolved_at, created_at \
          from workspace.workspaces where workspace_id = $1",
         id.uuid(),
     )
@@ -68,7 +91,8 @@ pub async fn get_for_update(
 ) -> sqlx::Result<Option<Workspace>> {
     let row = sqlx::query_as!(
         Row,
-        "select workspace_id, owner_console_account_id, name, site, commercial_from, created_at \
+        "select workspace_id, owner_console_account_id, name, site, language, commercial_from, lock_cause, locked_at, lock_final_from, \
+         lock_told_days, dissolved_at, created_at \
          from workspace.workspaces where workspace_id = $1 for update",
         id.uuid(),
     )
@@ -77,52 +101,91 @@ pub async fn get_for_update(
     Ok(row.map(Workspace::try_from).transpose()?)
 }
 
+/// Which workspaces a list is of.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter {
+    /// Only those of this owner.
+    pub owner: Option<ConsoleAccountId>,
+    /// Only those that this account pays for at the moment, or will.
+    pub payer: Option<(BillingAccountId, OffsetDateTime)>,
+}
+
 pub async fn list(
     connection: &mut PgConnection,
+    filter: Filter,
     after: Option<WorkspaceId>,
     limit: i64,
 ) -> sqlx::Result<Vec<Workspace>> {
     let rows = sqlx::query_as!(
         Row,
-        "select workspace_id, owner_console_account_id, name, site, commercial_from, created_at \
-         from workspace.workspaces where $1::uuid is null or workspace_id > $1 order by workspace_id limit $2",
+        "select workspace_id, owner_console_account_id, name, site, language, commercial_from, lock_cause, locked_at, lock_final_from, \
+         lock_told_days, dissolved_at, created_at \
+         from workspace.workspaces w where ($1::uuid is null or workspace_id > $1) \
+           and ($3::uuid is null or owner_console_account_id = $3) \
+           and ($4::uuid is null or exists (select 1 from workspace.bindings b where b.workspace_id = w.workspace_id \
+             and b.billing_account_id = $4 and (b.effective_until is null or b.effective_until > $5))) \
+         order by workspace_id limit $2",
         after.map(WorkspaceId::uuid),
         limit,
+        filter.owner.map(ConsoleAccountId::uuid),
+        filter.payer.map(|(payer, _)| payer.uuid()),
+        filter.payer.map(|(_, now)| now),
     )
     .fetch_all(connection)
     .await?;
     rows.into_iter().map(|row| Ok(Workspace::try_from(row)?)).collect()
 }
 
-/// When each of these was made; one that is not there is not in the answer.
-pub async fn created_at(
+/// What decides whether usage of each of these is taken; one that is not there is not in the answer.
+pub async fn intakes(
     connection: &mut PgConnection,
     ids: &[Uuid],
-) -> sqlx::Result<Vec<(WorkspaceId, OffsetDateTime)>> {
+) -> sqlx::Result<HashMap<WorkspaceId, Intake>> {
     let rows = sqlx::query!(
-        "select workspace_id, created_at from workspace.workspaces where workspace_id = any($1)",
+        r#"select w.workspace_id as "workspace_id!", w.created_at as "created_at!", w.commercial_from, c.cause as "cause?", c.closed_from as "closed_from?",
+             c.closed_until from workspace.workspaces w left join workspace.closures c using (workspace_id)
+           where w.workspace_id = any($1)"#,
         ids,
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(|row| (WorkspaceId::from_uuid(row.workspace_id), row.created_at)).collect())
+    let mut intakes: HashMap<WorkspaceId, Intake> = HashMap::new();
+    for row in rows {
+        let intake = intakes.entry(WorkspaceId::from_uuid(row.workspace_id)).or_insert_with(|| Intake {
+            created_at: row.created_at,
+            commercial_from: row.commercial_from,
+            closures: Vec::new(),
+        });
+        if let (Some(cause), Some(from)) = (row.cause, row.closed_from) {
+            let cause = Cause::from_word(&cause)
+                .ok_or_else(|| Corrupt::new("closures", row.workspace_id, "cause"))?;
+            intake.closures.push(Closure { cause, from, until: row.closed_until });
+        }
+    }
+    Ok(intakes)
 }
 
-/// Those that were commercial before a day's end and have no sealed day yet, in order of id.
+/// Those that were commercial at a moment of a day at which they were not closed, and have no sealed day yet, in order of id.
 pub async fn list_unsealed(
     connection: &mut PgConnection,
     day: time::Date,
-    day_end: OffsetDateTime,
+    (day_start, day_end): (OffsetDateTime, OffsetDateTime),
     limit: i64,
 ) -> sqlx::Result<Vec<Workspace>> {
     let rows = sqlx::query_as!(
         Row,
-        "select workspace_id, owner_console_account_id, name, site, commercial_from, created_at \
+        "select workspace_id, owner_console_account_id, name, site, language, commercial_from, lock_cause, locked_at, lock_final_from, \
+         lock_told_days, dissolved_at, created_at \
          from workspace.workspaces w where commercial_from < $2 and not exists (select 1 from workspace.sealed_days s \
-           where s.workspace_id = w.workspace_id and s.usage_date = $1) order by workspace_id limit $3",
+           where s.workspace_id = w.workspace_id and s.usage_date = $1) \
+         and not coalesce((select range_agg(tstzrange(c.closed_from, c.closed_until)) \
+             @> tstzrange(greatest(w.commercial_from, $4), $2) \
+           from workspace.closures c where c.workspace_id = w.workspace_id), false) \
+         order by workspace_id limit $3",
         day,
         day_end,
         limit,
+        day_start,
     )
     .fetch_all(connection)
     .await?;
@@ -142,4 +205,80 @@ pub async fn update_commercial_from(
     .execute(connection)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Its name, language and owner.
+pub async fn update_description(connection: &mut PgConnection, workspace: &Workspace) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update workspace.workspaces set name = $2, language = $3, owner_console_account_id = $4 where workspace_id = $1",
+        workspace.workspace_id.uuid(),
+        workspace.name,
+        workspace.language.word(),
+        workspace.owner.uuid(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+pub async fn update_lock(
+    connection: &mut PgConnection,
+    id: WorkspaceId,
+    lock: Option<Lock>,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update workspace.workspaces set lock_cause = $2, locked_at = $3, lock_final_from = $4, lock_told_days = $5 \
+         where workspace_id = $1",
+        id.uuid(),
+        lock.map(|lock| lock.cause.word()),
+        lock.map(|lock| lock.locked_at),
+        lock.map(|lock| lock.final_from),
+        lock.map(|lock| lock.told_days),
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+pub async fn update_dissolved_at(
+    connection: &mut PgConnection,
+    id: WorkspaceId,
+    dissolved_at: Option<OffsetDateTime>,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update workspace.workspaces set dissolved_at = $2 where workspace_id = $1",
+        id.uuid(),
+        dissolved_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Locked ones that are not dissolved, oldest lock first, whose owner was not told of the last day yet.
+pub async fn list_locked(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<WorkspaceId>> {
+    let ids = sqlx::query_scalar!(
+        "select workspace_id from workspace.workspaces where locked_at is not null and dissolved_at is null \
+         and lock_told_days < 14 order by random() limit $1",
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
+}
+
+/// Whether a console account owns a workspace that is not gone for good.
+pub async fn owns_any(
+    connection: &mut PgConnection,
+    owner: ConsoleAccountId,
+    gone_before: OffsetDateTime,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select 1 from workspace.workspaces where owner_console_account_id = $1
+             and (dissolved_at is null or dissolved_at > $2)) as "exists!""#,
+        owner.uuid(),
+        gone_before,
+    )
+    .fetch_one(connection)
+    .await
 }

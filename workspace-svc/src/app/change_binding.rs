@@ -1,0 +1,122 @@
+//! Changes who pays, from the next 00:00 on: so the payer of a day is never in doubt (DEC-22, DEC-49). One change at a time.
+
+use chassis::auth::User;
+use chassis::civil::UsageDate;
+use chassis::failure::Failure;
+use chassis::id::WorkspaceId;
+use chassis::idempotency::{Idempotent, Outcome};
+
+use super::App;
+use super::bind_workspace::{Agreement, BindRejection, ask_payer, bindable};
+use crate::domain::binding::{Binding, current_of, pending_change};
+use crate::domain::closure::Cause;
+use crate::store;
+
+type Outcome2<T> = Result<T, Failure<BindRejection>>;
+
+/// The binding that a change is of, when nothing else waits.
+fn changeable(id: WorkspaceId, bindings: &[Binding], now: time::OffsetDateTime) -> Outcome2<Binding> {
+    let Some(current) = current_of(bindings, now) else {
+        return Err(Failure::Rejected(BindRejection::NotBound(id)));
+    };
+    match pending_change(bindings, now) {
+        Some(at) => Err(Failure::Rejected(BindRejection::Pending(id, at))),
+        None => Ok(current.clone()),
+    }
+}
+
+async fn owing_nothing(app: &App, binding: &Binding) -> Outcome2<()> {
+    match app.wallets.arrears(binding.billing_account_id).await? {
+        Some(arrears) => Err(Failure::Rejected(BindRejection::Arrears(arrears))),
+        None => Ok(()),
+    }
+}
+
+/// Has another account pay from the next 00:00 on, once per request (SM-9).
+pub async fn rebind_workspace(
+    app: &App,
+    request: &Idempotent<Binding>,
+    id: WorkspaceId,
+    agreement: Agreement,
+) -> Outcome2<Outcome<Binding>> {
+    if let Some(answer) = request.find(&mut *app.pool.acquire().await?, app.schema).await? {
+        return Ok(Outcome::Replay(answer));
+    }
+    let new = ask_payer(app, request, id, &agreement).await?;
+    let bindings = store::bindings::list_all(&mut *app.pool.acquire().await?, id).await?;
+    let present = changeable(id, &bindings, app.clock.now())?;
+    if present.billing_account_id == agreement.billing_account_id {
+        return Err(Failure::Rejected(BindRejection::Bound(present)));
+    }
+    let old = app.accounts.payer(present.billing_account_id).await?;
+    let old = old.ok_or_else(|| Failure::fatal(format!("{id} is bound to an account that is not there")))?;
+    let same = old.taxpayer_number.is_some() && old.taxpayer_number == new.taxpayer_number;
+    if !same {
+        return Err(Failure::Rejected(BindRejection::EnterpriseDiffers));
+    }
+    if agreement.by.is_some() && new.currency != present.currency {
+        let (required, given) = (present.currency.code(), new.currency.code());
+        return Err(Failure::Rejected(BindRejection::Currency { required, given }));
+    }
+    owing_nothing(app, &present).await?;
+    let now = app.clock.now();
+    let mut tx = app.pool.begin().await?;
+    if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
+        return Ok(Outcome::Replay(answer));
+    }
+    let (_, bindings) = bindable(&mut tx, id).await?;
+    let mut current = changeable(id, &bindings, now)?;
+    if current != present {
+        return Err(Failure::Transient(
+            anyhow::anyhow!("another call has changed the binding").context("binding"),
+        ));
+    }
+    let user = User::Billing(agreement.billing_account_id);
+    if store::retired_accounts::hold_and_check(&mut tx, user).await? {
+        return Err(Failure::Rejected(BindRejection::Closed(user)));
+    }
+    let from = UsageDate::of(now).end();
+    current.effective_until = Some(from);
+    store::bindings::update_effective_until(&mut tx, &current).await?;
+    let binding = Binding {
+        workspace_id: id,
+        billing_account_id: agreement.billing_account_id,
+        currency: new.currency,
+        effective_from: from,
+        effective_until: None,
+    };
+    store::bindings::insert(&mut tx, &binding, now).await?;
+    request.store(&mut tx, app.schema, &binding).await?;
+    tx.commit().await?;
+    Ok(Outcome::Fresh(binding))
+}
+
+/// Has nobody pay from the next 00:00 on, once per request: from then on the workspace takes no usage.
+pub async fn unbind_workspace(
+    app: &App,
+    request: &Idempotent<Binding>,
+    id: WorkspaceId,
+) -> Outcome2<Outcome<Binding>> {
+    if let Some(answer) = request.find(&mut *app.pool.acquire().await?, app.schema).await? {
+        return Ok(Outcome::Replay(answer));
+    }
+    if store::workspaces::get(&mut *app.pool.acquire().await?, id).await?.is_none() {
+        return Err(Failure::Rejected(BindRejection::NoWorkspace(id)));
+    }
+    let bindings = store::bindings::list_all(&mut *app.pool.acquire().await?, id).await?;
+    owing_nothing(app, &changeable(id, &bindings, app.clock.now())?).await?;
+    let now = app.clock.now();
+    let mut tx = app.pool.begin().await?;
+    if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
+        return Ok(Outcome::Replay(answer));
+    }
+    let (_, bindings) = bindable(&mut tx, id).await?;
+    let mut binding = changeable(id, &bindings, now)?;
+    let until = UsageDate::of(now).end();
+    binding.effective_until = Some(until);
+    store::bindings::update_effective_until(&mut tx, &binding).await?;
+    store::closures::insert(&mut tx, id, Cause::Unbound, until, now).await?;
+    request.store(&mut tx, app.schema, &binding).await?;
+    tx.commit().await?;
+    Ok(Outcome::Fresh(binding))
+}

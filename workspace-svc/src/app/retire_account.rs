@@ -1,0 +1,61 @@
+//! Keeps everything away from an account that is being closed (ACC-19, ACC-20): once it is retired, nothing is bound to it or handed to it.
+
+use chassis::auth::User;
+use chassis::civil::UsageDate;
+use chassis::failure::Failure;
+use time::Duration;
+
+use super::App;
+use super::change_workspace::gone_before;
+use crate::store;
+
+/// The precondition that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetireRejection {
+    /// A workspace is bound to it.
+    Bound,
+    /// A workspace that it paid for can still be restored.
+    Restorable,
+    /// It owns a workspace.
+    Owns,
+    /// The last day that it pays for is not sealed.
+    NotSealed(UsageDate),
+}
+
+/// Retires it, or refuses and leaves it as it was. Answers the last day that it pays for.
+pub async fn retire_account(app: &App, account: User) -> Result<Option<UsageDate>, Failure<RetireRejection>> {
+    let now = app.clock.now();
+    let rejected = |rejection| Err(Failure::Rejected(rejection));
+    let mut tx = app.pool.begin().await?;
+    store::retired_accounts::insert(&mut tx, account, now).await?;
+    let last = match account {
+        User::Console(owner) => {
+            if store::workspaces::owns_any(&mut tx, owner, gone_before(app)).await? {
+                return rejected(RetireRejection::Owns);
+            }
+            None
+        }
+        User::Billing(payer) => {
+            let bound = store::bindings::bound_to(&mut tx, payer, now, gone_before(app)).await?;
+            if bound.now {
+                return rejected(RetireRejection::Bound);
+            }
+            if bound.restorable {
+                return rejected(RetireRejection::Restorable);
+            }
+            bound.last_until.map(|until| UsageDate::of(until - Duration::MICROSECOND))
+        }
+    };
+    if let Some(day) = last
+        && store::day_fences::manifest(&mut tx, day).await?.is_none()
+    {
+        return rejected(RetireRejection::NotSealed(day));
+    }
+    tx.commit().await?;
+    Ok(last)
+}
+
+/// Takes it back.
+pub async fn unretire_account(app: &App, account: User) -> sqlx::Result<()> {
+    store::retired_accounts::delete(&mut *app.pool.acquire().await?, account).await
+}
