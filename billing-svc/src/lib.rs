@@ -44,7 +44,7 @@ pub async fn serve(
     let account = config.peers.account.as_deref().context("ACCOUNT_ADDR is not set")?;
     let account = chassis::peer::channel(account, "account-svc", config.signer.clone())?;
     let sealed_days = peers::sealed_days::SealedDays::new(workspace.clone());
-    let app = app::App::new(&frame, sealed_days, peers::workspaces::Workspaces::new(workspace));
+    let app = app::App::new(&frame, sealed_days, chassis::standing::Standings::new(workspace));
     let keys = chassis::peer::PublishedKeys::new(account);
     let trust = Trust { keys: Arc::new(keys), guard: Arc::new(app.clone()) };
     worker::run_bills::start(&frame, app.clone());

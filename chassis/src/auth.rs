@@ -142,6 +142,34 @@ impl Signer {
     }
 }
 
+/// What a sealed text is for stands where a token says whose it is, so that neither passes for the other.
+const SEALED: &str = "sealed:";
+
+impl Signer {
+    /// A text of ten minutes that nobody else can make: for what is handed to strangers and comes back.
+    pub fn seal(&self, purpose: &str, text: &str) -> anyhow::Result<String> {
+        self.seal_at(purpose, text, jsonwebtoken_now())
+    }
+
+    fn seal_at(&self, purpose: &str, text: &str, issued_at_secs: u64) -> anyhow::Result<String> {
+        let sealing = Self { subject: format!("{SEALED}{purpose}"), ..self.clone() };
+        sealing.token_at(&[text], issued_at_secs, TOKEN_LIFE)
+    }
+
+    /// The text, if this key has sealed it for this purpose less than ten minutes ago.
+    pub fn open(&self, purpose: &str, sealed: &str) -> Option<String> {
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.validate_aud = false;
+        validation.set_issuer(&[ISSUER]);
+        validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+        validation.leeway = LEEWAY_SECS;
+        let key = DecodingKey::from_ed_components(&self.public).ok()?;
+        let claims = jsonwebtoken::decode::<Claims>(sealed, &key, &validation).ok()?.claims;
+        let [text] = claims.aud.as_slice() else { return None };
+        (claims.sub == format!("{SEALED}{purpose}")).then(|| text.clone())
+    }
+}
+
 fn random_bytes() -> anyhow::Result<[u8; 16]> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
@@ -265,6 +293,22 @@ mod tests {
         let signer = Signer::new(kid, subject, &Signer::generate_secret().unwrap()).unwrap();
         let key = signer.trusted_key(holder);
         (signer, key)
+    }
+
+    #[test]
+    fn a_sealed_text_opens_for_its_purpose_and_key_within_ten_minutes() {
+        let signer = |kid: &str| Signer::new(kid, "a-svc", &Signer::generate_secret().unwrap()).unwrap();
+        let one = signer("one");
+        let sealed = one.seal("landing", "hello").unwrap();
+        assert_eq!(one.open("landing", &sealed).as_deref(), Some("hello"));
+        assert_eq!(one.open("other", &sealed), None);
+        assert_eq!(signer("one").open("landing", &sealed), None);
+        assert_eq!(one.open("landing", &one.token(&["hello"]).unwrap()), None, "a token is no sealed text");
+        let old = one.seal_at("landing", "hello", jsonwebtoken_now() - 700).unwrap();
+        assert_eq!(one.open("landing", &old), None);
+        let mut altered = sealed.clone();
+        altered.insert(sealed.len() / 2, 'x');
+        assert_eq!(one.open("landing", &altered), None);
     }
 
     #[test]

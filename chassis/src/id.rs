@@ -89,6 +89,10 @@ typed_ids! {
     RunId = "run_",
     /// A registration.
     RegistrationId = "regn_",
+    /// A cloud subscription.
+    SubscriptionId = "csub_",
+    /// A package order.
+    OrderId = "ordr_",
 }
 
 #[cfg(test)]

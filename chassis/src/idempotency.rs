@@ -61,6 +61,11 @@ impl<T: 'static> Idempotent<T> {
         self.request_id
     }
 
+    /// What another service may know the effect by: the same for a repeat, another for the same id in another method.
+    pub fn effect_id(&self) -> Uuid {
+        crate::id::derived(self.request_id, self.method)
+    }
+
     /// Claims the request id; the first thing in a transaction. Some: the answer of the first time. A second call with the same
     /// id waits here for the first to commit or to fail.
     pub async fn claim<R>(

@@ -24,6 +24,7 @@ pub mod fault;
 pub mod idempotency;
 pub mod outbox;
 pub mod peer;
+pub mod standing;
 pub mod worker;
 
 pub mod cli;

@@ -15,6 +15,7 @@ use chassis::clock::Clock;
 use chassis::config::Config;
 use chassis::db::Schema;
 use chassis::server::{Frame, Service, Trust};
+use chassis::standing::Standings;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -38,10 +39,21 @@ pub async fn serve(
     let account = chassis::peer::channel(account, "account-svc", config.signer.clone())?;
     let billing = config.peers.billing.as_deref().context("BILLING_ADDR is not set")?;
     let billing = chassis::peer::channel(billing, "billing-svc", config.signer.clone())?;
-    let app = app::App::new(&frame, peers::billing_accounts::BillingAccounts::new(account.clone()));
-    let keys = chassis::peer::PublishedKeys::new(account);
-    let trust = Trust { keys: Arc::new(keys), guard: Arc::new(chassis::guard::NothingElse) };
-    worker::relay_events::start(&frame, peers::bills::Bills::new(billing));
+    let workspace = config.peers.workspace.as_deref().context("WORKSPACE_ADDR is not set")?;
+    let workspace = chassis::peer::channel(workspace, "workspace-svc", config.signer.clone())?;
+    let workspaces = peers::workspaces::Workspaces::new(workspace.clone());
+    let peers = app::Peers {
+        billing_accounts: peers::billing_accounts::BillingAccounts::new(account.clone()),
+        workspaces: workspaces.clone(),
+        packages: peers::packages::Packages::new(billing.clone()),
+        standings: Standings::new(workspace),
+        marketplace: Arc::new(peers::marketplace::simulated::Simulated::new(config.signer.clone())),
+    };
+    let app = app::App::new(&frame, peers);
+    let keys = chassis::peer::PublishedKeys::new(account.clone());
+    let trust = Trust { keys: Arc::new(keys), guard: Arc::new(app.clone()) };
+    let notifications = peers::notifications::Notifications::new(account);
+    worker::relay_events::start(&frame, peers::bills::Bills::new(billing), workspaces, notifications);
     let routes = api::routes(app);
     frame.serve(&config, listener, routes, trust).await
 }

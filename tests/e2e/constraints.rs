@@ -170,6 +170,10 @@ const BILLING: &[(&str, &str, Breach)] = &[
         "price_entries_overlap_excl",
         Copy(r#"{"effective_from": "2040-01-01"}"#, "effective_until is null"),
     ),
+    ("packages", "packages_contract_check", Set("contract = ''")),
+    ("packages", "packages_kind_check", Set("kind = 'X'")),
+    ("packages", "packages_overlap_excl", Copy(r#"{"order_id": "new"}"#, "true")),
+    ("packages", "packages_term_check", Set("end_date = start_date + 365")),
     ("bill_runs", "bill_runs_complete_check", Set("billed_count = 0")),
     ("bill_runs", "bill_runs_count_check", Set("state = 'RUNNING', finished_at = null, billed_count = -1")),
     ("bill_runs", "bill_runs_finish_check", Set("finished_at = null")),
@@ -235,6 +239,38 @@ const SETTLEMENT: &[(&str, &str, Breach)] = &[
     ("payment_claims", "payment_claims_amount_check", Set("amount = 'NaN'")),
     ("payment_claims", "payment_claims_currency_check", Set("currency = 'EUR'")),
     ("payment_claims", "payment_claims_provider_check", Set("provider = 'A B'")),
+    ("subscriptions", "subscriptions_currency_check", Set("currency = 'EUR'")),
+    ("subscriptions", "subscriptions_instance_key", Copy(r#"{"subscription_id": "new"}"#, "true")),
+    ("subscriptions", "subscriptions_name_check", Set("instance_id = ''")),
+    ("subscriptions", "subscriptions_state_check", Set("state = 'ENDED', ended_at = null")),
+    ("subscriptions", "subscriptions_vendor_check", Set("vendor = 'X'")),
+    ("cloud_account_claims", "cloud_account_claims_vendor_check", Set("vendor = 'X'")),
+    ("landing_claims", "landing_claims_hash_check", Set("token_hash = 'x'")),
+    (
+        "settlement_methods",
+        "settlement_methods_activation_check",
+        Set("cause = 'ACTIVATION', subscription_id = null"),
+    ),
+    ("settlement_methods", "settlement_methods_cause_check", Set("cause = 'X'")),
+    ("settlement_methods", "settlement_methods_end_check", Set("cause = 'SUBSCRIPTION_ENDED'")),
+    (
+        "settlement_methods",
+        "settlement_methods_subscription_id_fkey",
+        Set("subscription_id = gen_random_uuid()"),
+    ),
+    ("any_methods", "any_methods_reason_check", Set("reason = ''")),
+    (
+        "settlements",
+        "settlements_cloud_check",
+        Set(
+            "owed = 0.01, method = 'CLOUD_ACCOUNT', subscription_id = (select subscription_id from settlement.subscriptions limit 1)",
+        ),
+    ),
+    (
+        "settlements",
+        "settlements_subscription_id_fkey",
+        Set("method = 'CLOUD_ACCOUNT', subscription_id = gen_random_uuid()"),
+    ),
     ("settlements", "settlements_amount_check", Set("owed_remaining = owed + 1")),
     ("settlements", "settlements_digest_check", Set("bill_digest = 'x'")),
     ("settlements", "settlements_method_check", Set("method = 'X'")),
@@ -302,6 +338,19 @@ async fn fill(admin: &mut PgConnection) {
                     select workspace_id, 'LOCKED', now(), now() from workspace.workspaces; \
                   insert into workspace.retired_accounts (account_id, retired_at) values ('bacc_' || gen_random_uuid(), now())";
     sqlx::raw_sql(closed).execute(&mut *admin).await.unwrap();
+    let bought = "insert into settlement.subscriptions (subscription_id, vendor, cloud_account_id, instance_id, currency, state, created_at) \
+                    values (gen_random_uuid(), 'AWS', '1', 'i-1', 'CNY', 'ACTIVE', now()); \
+                  insert into settlement.cloud_account_claims (vendor, cloud_account_id, billing_account_id, claimed_at) \
+                    values ('AWS', '1', gen_random_uuid(), now()); \
+                  insert into settlement.landing_claims (token_hash, claimed_at) values (sha256('1'), now()); \
+                  insert into settlement.any_methods (billing_account_id, allowed, reason, changed_at) \
+                    values (gen_random_uuid(), true, 'x', now()); \
+                  insert into settlement.settlement_methods (workspace_id, effective_from, billing_account_id, subscription_id, cause, \
+                    changed_by) select gen_random_uuid(), now(), gen_random_uuid(), subscription_id, 'HOLDER', 'x' \
+                    from settlement.subscriptions; \
+                  insert into billing.packages (billing_account_id, order_id, kind, start_date, end_date, contract, created_at) \
+                    values (gen_random_uuid(), gen_random_uuid(), 'STARTUP', '2026-11-27', '2027-12-04', 'x', now())";
+    sqlx::raw_sql(bought).execute(&mut *admin).await.unwrap();
     let failure = "insert into billing.bill_run_failures (run_id, workspace_id, reason, message) \
                    select run_id, gen_random_uuid(), 'NO_PRICE', 'x' from billing.bill_runs limit 1";
     sqlx::raw_sql(failure).execute(admin).await.unwrap();

@@ -17,6 +17,7 @@ mod constraints;
 mod contract;
 mod idempotency;
 mod mails;
+mod methods;
 mod pages;
 mod reads;
 mod registration;

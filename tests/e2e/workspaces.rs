@@ -342,3 +342,49 @@ async fn a_member_reads_bills_only_if_its_role_does() {
         }
     }
 }
+
+/// Dissolved before its first payer has begun, a workspace is a trial again: no day of it is ever without a payer.
+#[tokio::test(flavor = "multi_thread")]
+async fn dissolved_before_its_payer_has_begun_it_is_restored_as_it_was() {
+    let world = World::without_prices().await.unwrap();
+    let own = world.customer("evening").await.unwrap();
+    world.clients.advance_to(own.day.start() + Duration::minutes(23 * 60 + 30)).await.unwrap();
+    let create = tallystick_proto::workspace::v1::WorkspaceServiceCreateRequest {
+        request_id: id(1),
+        owner_console_account_id: own.registration.console_account_id.clone(),
+        name: "Late".to_owned(),
+        site: 1,
+        language: 0,
+    };
+    let late = world.clients.workspaces.clone().create(create).await.unwrap().into_inner().workspace.unwrap();
+    let bind = tallystick_proto::workspace::v1::BindingServiceBindRequest {
+        request_id: id(2),
+        workspace_id: late.workspace_id.clone(),
+        billing_account_id: own.payer().to_owned(),
+        billing_account_code: None,
+    };
+    world.clients.bindings.clone().bind(bind).await.unwrap();
+    let mut number = 3;
+    // Twice within the hour: the second gap continues the first.
+    for _ in 0..2 {
+        let dissolve = WorkspaceServiceDissolveRequest {
+            request_id: id(number),
+            workspace_id: late.workspace_id.clone(),
+        };
+        world.clients.workspaces.clone().dissolve(dissolve).await.unwrap();
+        let restore = WorkspaceServiceRestoreRequest {
+            request_id: id(number + 1),
+            workspace_id: late.workspace_id.clone(),
+        };
+        let back =
+            world.clients.workspaces.clone().restore(restore).await.unwrap().into_inner().workspace.unwrap();
+        assert_eq!(back.state(), State::Open);
+        assert_eq!(back.commercial_time, None, "a trial, as before");
+        number += 2;
+    }
+    world.clients.advance_to(own.day.next().end() + Duration::HOUR).await.unwrap();
+    for day in [own.day, own.day.next()] {
+        let manifest = own.journey.seal(day).await.unwrap();
+        assert_eq!(manifest.workspace_count, 1, "the other one only");
+    }
+}

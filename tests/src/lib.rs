@@ -102,8 +102,9 @@ impl World {
     pub async fn take_code(&self, address: &str) -> anyhow::Result<String> {
         let text = self.take_mail(address, "").await?;
         let body = text.split_once("\n\n").map_or("", |(_, body)| body);
-        let mut words = body.split(|c: char| !c.is_ascii_digit());
-        words.find(|word| word.len() == 6).map(str::to_owned).with_context(|| format!("no code in {text}"))
+        // The last: an id that the code is for stands before it, and may have six digits in a row.
+        let words = body.split(|c: char| !c.is_ascii_digit()).filter(|word| word.len() == 6);
+        words.last().map(str::to_owned).with_context(|| format!("no code in {text}"))
     }
 
     /// Stops the services and starts them again on the same database.

@@ -47,16 +47,21 @@ fn code(failure: Failure<CodeRejection>) -> Failure<ChangeRejection> {
     failure.map(ChangeRejection::Code)
 }
 
-/// Looks at the codes that a change needs. `has_address`: whether there is a present address that must agree.
+/// Who changes, from which present address: a code that was asked for at an address that was left since is worth nothing.
+pub fn requester(user: User, address: Option<&Email>) -> String {
+    format!("{user} {}", address.map(Email::key).unwrap_or_default())
+}
+
+/// Looks at the codes that a change needs; a present address must agree.
 async fn check(
     app: &App,
-    user: User,
+    (user, address): (User, Option<&Email>),
     identity: &Identity,
-    has_address: bool,
     contact: &Contact,
     request_id: Uuid,
 ) -> Result<Vec<Checked>, Failure<ChangeRejection>> {
-    let requester = user.to_string();
+    let requester = requester(user, address);
+    let has_address = address.is_some();
     let wanted = |purpose, object| Wanted {
         purpose,
         identity_hash: identity.hash(),
@@ -99,14 +104,18 @@ pub async fn change_console_contact(
     }
     let account = store::console_accounts::get(&mut *app.pool.acquire().await?, id).await?;
     let account = account.ok_or(Failure::Rejected(ChangeRejection::NotFound(user)))?;
+    let present = account.email.clone();
     let identity = Identity::Console(account.site, account.email);
-    let checked = check(app, user, &identity, true, contact, request.request_id()).await?;
+    let checked = check(app, (user, Some(&present)), &identity, contact, request.effect_id()).await?;
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
     if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
         return Ok(Outcome::Replay(answer));
     }
     let mut account = open_console_account(&mut tx, id).await?;
+    if account.email != present {
+        return Err(Failure::Rejected(ChangeRejection::Code(CodeRejection::Wrong)));
+    }
     for checked in &checked {
         use_up(&mut tx, checked, now).await.map_err(code)?;
     }
@@ -143,16 +152,16 @@ pub async fn change_billing_contact(
     }
     let account = store::billing_accounts::get(&mut *app.pool.acquire().await?, id).await?;
     let account = account.ok_or(Failure::Rejected(ChangeRejection::NotFound(user)))?;
-    let has_address = account.email.is_some();
+    let present = account.email.clone();
     let identity = Identity::Billing(account.username);
-    let checked = check(app, user, &identity, has_address, contact, request.request_id()).await?;
+    let checked = check(app, (user, present.as_ref()), &identity, contact, request.effect_id()).await?;
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
     if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
         return Ok(Outcome::Replay(answer));
     }
     let mut account = open_billing_account(&mut tx, id).await?;
-    if account.email.is_some() != has_address {
+    if account.email != present {
         return Err(Failure::Rejected(ChangeRejection::Code(CodeRejection::Wrong)));
     }
     for checked in &checked {

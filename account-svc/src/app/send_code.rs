@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 
 use super::App;
+use super::change_contact::requester;
 use crate::domain::account_state::AccountState;
 use crate::domain::code::{
     CODE_LIFE, CODE_PAUSE, CODES_FROM_SOURCE_MAX, CODES_MAX, Challenge, Exhausted, Purpose, challenge_hash,
@@ -160,16 +161,16 @@ async fn plan(connection: &mut PgConnection, request: Request) -> Result<Plan, F
             }
         }
         Request::ChangeEmail(user, email, to) => {
-            let own = own_identity(connection, user, to == To::Old).await?;
+            let (own, present) = own_identity(connection, user, to == To::Old).await?;
             let (purpose, address) = match to {
                 To::Old => (Purpose::ChangeEmailOld, None),
                 To::New => (Purpose::ChangeEmailNew, Some(email.clone())),
             };
-            of_oneself(purpose, own, user, email.key(), address)
+            of_oneself(purpose, own, (user, present), email.key(), address)
         }
         Request::ChangePhone(user, phone) => {
-            let own = own_identity(connection, user, true).await?;
-            of_oneself(Purpose::ChangePhone, own, user, phone.to_string(), None)
+            let (own, present) = own_identity(connection, user, true).await?;
+            of_oneself(Purpose::ChangePhone, own, (user, present), phone.to_string(), None)
         }
     })
 }
@@ -179,21 +180,29 @@ fn bare(purpose: Purpose, identity: &Identity, account: Option<User>, address: O
     Plan { purpose, identity_hash: identity.hash(), object, requester, account, address }
 }
 
-fn of_oneself(purpose: Purpose, own: Identity, user: User, object: String, address: Option<Email>) -> Plan {
-    Plan { object, requester: user.to_string(), ..bare(purpose, &own, Some(user), address) }
+fn of_oneself(
+    purpose: Purpose,
+    own: Identity,
+    (user, present): (User, Option<Email>),
+    object: String,
+    address: Option<Email>,
+) -> Plan {
+    let requester = requester(user, present.as_ref());
+    Plan { object, requester, ..bare(purpose, &own, Some(user), address) }
 }
 
-/// The identity of an account that is signed in; it must be open, and have an address if one is needed.
+/// The identity and present address of an account that is signed in; it must be open, and have an address if one is needed.
 async fn own_identity(
     connection: &mut PgConnection,
     user: User,
     needs_address: bool,
-) -> Result<Identity, Failure<SendCodeRejection>> {
+) -> Result<(Identity, Option<Email>), Failure<SendCodeRejection>> {
     let rejected = |rejection| Err(Failure::Rejected(rejection));
     match user {
         User::Console(id) => match store::console_accounts::get(connection, id).await? {
             Some(account) if account.state == AccountState::Open => {
-                Ok(Identity::Console(account.site, account.email))
+                let present = account.email.clone();
+                Ok((Identity::Console(account.site, account.email), Some(present)))
             }
             _ => rejected(SendCodeRejection::Closed(user)),
         },
@@ -202,7 +211,7 @@ async fn own_identity(
             Some(account) if needs_address && account.email.is_none() => {
                 rejected(SendCodeRejection::NoAddress(user))
             }
-            Some(account) => Ok(Identity::Billing(account.username)),
+            Some(account) => Ok((Identity::Billing(account.username), account.email)),
             None => rejected(SendCodeRejection::Closed(user)),
         },
     }

@@ -62,21 +62,23 @@ pub async fn send_mail(
     Ok(Outcome::Fresh(()))
 }
 
-/// Mails at a time.
-const BATCH: i64 = 32;
 /// The longest wait between two tries.
 const BACKOFF_MAX_SECS: i32 = 300;
 /// Mails that have left are kept so long, without their address.
 const KEPT: Duration = Duration::days(2);
 
-/// Sends some of those that are due. True when there may be more.
-pub async fn deliver_mails(app: &App) -> anyhow::Result<bool> {
-    let mails = store::mails::list_due(&mut *app.pool.acquire().await?, BATCH).await?;
-    let more = mails.len() >= usize::try_from(BATCH)?;
-    for mail in mails {
-        deliver(app, &mail).await?;
+/// Sends the first of those that are due: codes before everything else. True when there may be more. One at a time, so that whoever sends may prove
+/// before each that it alone does.
+pub async fn deliver_mail(app: &App) -> anyhow::Result<bool> {
+    let due = store::mails::list_due(&mut *app.pool.acquire().await?, 1).await?;
+    let Some(mail) = due.first() else { return Ok(false) };
+    if let Err(error) = deliver(app, mail).await {
+        // One that cannot be written holds back no other.
+        tracing::error!(mail_id = %mail.mail_id, error = format!("{error:#}"), "a mail cannot be written");
+        let mut connection = app.pool.acquire().await?;
+        store::mails::mark_failed(&mut connection, mail.mail_id, true, &format!("{error:#}"), 0).await?;
     }
-    Ok(more)
+    Ok(true)
 }
 
 async fn deliver(app: &App, mail: &Mail) -> anyhow::Result<()> {

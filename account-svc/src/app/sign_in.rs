@@ -4,6 +4,7 @@
 use chassis::auth::User;
 use chassis::failure::Failure;
 use chassis::id::uuid_at;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use tracing::Instrument as _;
 
@@ -52,9 +53,23 @@ pub async fn sign_in_by_code(app: &App, identity: &Identity, proof: &Proof) -> O
     let user = checked.account.ok_or(Failure::Rejected(SignInRejection::Code(CodeRejection::Wrong)))?;
     let mut tx = app.pool.begin().await?;
     use_up(&mut tx, &checked, app.clock.now()).await.map_err(rejected)?;
+    still_of(&mut tx, identity, user).await?;
     let tokens = begin_session(app, &mut tx, user, app.real_time.now()).await?;
     tx.commit().await?;
     Ok(tokens)
+}
+
+/// The identity must still be the account's, and the account open: an address may have been left since its code was mailed. Answers the password hash,
+/// which does not change until the transaction ends.
+async fn still_of(
+    connection: &mut PgConnection,
+    identity: &Identity,
+    user: User,
+) -> Result<Option<String>, Failure<SignInRejection>> {
+    match store::credentials::find_for_share(connection, identity).await? {
+        Some((found, hash)) if found == user => Ok(hash),
+        _ => Err(Failure::Rejected(SignInRejection::Code(CodeRejection::Wrong))),
+    }
 }
 
 /// Sets a new password by a mailed code, and ends every session of the account.
@@ -80,6 +95,7 @@ pub async fn set_password(
     drop(place);
     let mut tx = app.pool.begin().await?;
     use_up(&mut tx, &checked, app.clock.now()).await.map_err(rejected)?;
+    still_of(&mut tx, identity, user).await?;
     if !store::credentials::replace(&mut tx, user, &hash).await? {
         return Err(wrong());
     }
@@ -114,21 +130,26 @@ async fn try_password(app: &App, identity: &Identity, password: String) -> Outco
     if !matches!(checked, Ok(None)) {
         store::sessions::give_try_back(&mut *app.pool.acquire().await?, &hash).await?;
     }
-    let user = checked?.ok_or(Failure::Rejected(SignInRejection::Wrong))?;
+    let (user, proven) = checked?.ok_or(Failure::Rejected(SignInRejection::Wrong))?;
     let mut tx = app.pool.begin().await?;
+    // A password that was replaced while this one was compared begins no session.
+    let standing = still_of(&mut tx, identity, user).await;
+    if standing.map_err(|failure| failure.map(|_| SignInRejection::Wrong))? != proven {
+        return Err(Failure::Rejected(SignInRejection::Wrong));
+    }
     let tokens = begin_session(app, &mut tx, user, now).await?;
     tx.commit().await?;
     Ok(tokens)
 }
 
-/// The user whose password it is; None when it is nobody's.
+/// The user whose password it is, and its hash; None when it is nobody's.
 async fn check(
     app: &App,
     identity: &Identity,
     password: String,
-) -> Result<Option<User>, Failure<SignInRejection>> {
+) -> Result<Option<(User, Option<String>)>, Failure<SignInRejection>> {
     let found = store::credentials::find(&mut *app.pool.acquire().await?, identity).await?;
     let (user, stored) = found.map_or((None, None), |(user, stored)| (Some(user), stored));
-    let right = verify(app, password, stored).await?;
-    Ok(user.filter(|_| right))
+    let right = verify(app, password, stored.clone()).await?;
+    Ok(user.filter(|_| right).map(|user| (user, stored)))
 }

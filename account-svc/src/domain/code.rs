@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 /// How long a code holds.
 pub const CODE_LIFE: Duration = Duration::minutes(10);
+/// A request that used a code may be repeated for so long after it has ended.
+pub const REPEAT_GRACE: Duration = Duration::minutes(10);
 /// Between two codes for an identity and purpose.
 pub const CODE_PAUSE: Duration = Duration::seconds(60);
 /// Codes for an identity and purpose within a day.
@@ -152,7 +154,7 @@ impl Challenge {
             && self.object == wanted.object
             && self.requester == wanted.requester
             && match self.used_by {
-                Some(request) => request == wanted.request_id,
+                Some(request) => request == wanted.request_id && now < self.expires_at + REPEAT_GRACE,
                 None => now < self.expires_at,
             }
     }
@@ -254,7 +256,8 @@ mod tests {
     #[test]
     fn a_code_works_once_but_for_the_request_that_used_it() {
         let used = Challenge { used_by: Some(Uuid::from_u128(9)), ..challenge() };
-        assert!(used.fits(&wanted(), NOW + CODE_LIFE), "its own repeat, however late");
+        assert!(used.fits(&wanted(), NOW + CODE_LIFE), "its own repeat");
+        assert!(!used.fits(&wanted(), NOW + CODE_LIFE + REPEAT_GRACE), "which must not come too late");
         assert!(!used.fits(&Wanted { request_id: Uuid::from_u128(8), ..wanted() }, NOW));
     }
 

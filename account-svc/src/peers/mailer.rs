@@ -81,7 +81,7 @@ impl Mailer {
         match &self.way {
             Way::Smtp(smtp) => match smtp.send(message).await {
                 Ok(_) => Ok(()),
-                Err(error) if error.is_permanent() => Err(NotSent::Never(error.to_string())),
+                Err(error) if refuses_mail(&error) => Err(NotSent::Never(error.to_string())),
                 Err(error) => Err(NotSent::Later(format!("{:#}", anyhow::Error::new(error)))),
             },
             Way::Folder(folder) => {
@@ -93,4 +93,9 @@ impl Mailer {
             }
         }
     }
+}
+
+/// Whether the server refuses this very mail for good: its recipient or its content. That it refuses us (a password that was changed, a policy) passes.
+fn refuses_mail(error: &lettre::transport::smtp::Error) -> bool {
+    error.status().is_some_and(|code| (550..=553).contains(&u16::from(code)))
 }

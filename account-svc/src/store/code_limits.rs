@@ -42,7 +42,7 @@ pub async fn update_sent(connection: &mut PgConnection, scope: &[u8; 32], sent: 
     Ok(done.rows_affected())
 }
 
-/// Counts a code as wrong before it is looked at, so that tries at once are not more than tries in turn. None: there is no try left.
+/// Counts a code as wrong before it is looked at; the pause of a day begins with the last that is allowed. Counted before, so that tries at once are not more than tries in turn. None: there is no try left.
 pub async fn take_try(
     connection: &mut PgConnection,
     scope: &[u8; 32],
@@ -51,7 +51,8 @@ pub async fn take_try(
     sqlx::query_scalar!(
         "insert into account.code_limits as l (scope_hash, sent_since, sent_count, sent_at, wrong_since, wrong_count) \
          values ($1, $2, 0, $2, $2, 1) on conflict on constraint code_limits_pkey do update set \
-           wrong_since = case when l.wrong_since <= $3 or l.wrong_count = 0 then $2 else l.wrong_since end, \
+           wrong_since = case when l.wrong_since <= $3 or l.wrong_count = 0 or l.wrong_count + 1 = $4 then $2 \
+             else l.wrong_since end, \
            wrong_count = case when l.wrong_since <= $3 then 1 else l.wrong_count + 1 end \
          where l.wrong_since <= $3 or l.wrong_count < $4 returning wrong_count",
         scope.as_slice(),

@@ -38,6 +38,38 @@ pub async fn find(
     }
 }
 
+/// The same, and nothing of it changes until the transaction ends.
+pub async fn find_for_share(
+    connection: &mut PgConnection,
+    identity: &Identity,
+) -> sqlx::Result<Option<(User, Option<String>)>> {
+    match identity {
+        Identity::Console(site, email) => {
+            let row = sqlx::query!(
+                "select console_account_id, password_hash from account.console_accounts \
+                 where site = $1 and email_key = $2 and state <> 'CLOSED' for share",
+                site.word(),
+                email.key(),
+            )
+            .fetch_optional(connection)
+            .await?;
+            let user = |id| User::Console(ConsoleAccountId::from_uuid(id));
+            Ok(row.map(|row| (user(row.console_account_id), row.password_hash)))
+        }
+        Identity::Billing(username) => {
+            let row = sqlx::query!(
+                "select billing_account_id, password_hash from account.billing_accounts \
+                 where username_key = $1 and state <> 'CLOSED' for share",
+                username.key(),
+            )
+            .fetch_optional(connection)
+            .await?;
+            let user = |id| User::Billing(BillingAccountId::from_uuid(id));
+            Ok(row.map(|row| (user(row.billing_account_id), row.password_hash)))
+        }
+    }
+}
+
 /// Replaces an account's password. False when there is no such open account.
 pub async fn replace(connection: &mut PgConnection, user: User, hash: &str) -> sqlx::Result<bool> {
     let done = match user {

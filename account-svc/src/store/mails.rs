@@ -54,12 +54,13 @@ pub async fn insert(connection: &mut PgConnection, mail: &Mail) -> sqlx::Result<
     .map(drop)
 }
 
-/// Those that are due, oldest first.
+/// Those that are due: codes first, then the oldest.
 pub async fn list_due(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Mail>> {
     let rows = sqlx::query!(
         r#"select mail_id, account_id, address, template, language, parameters as "parameters: Json<BTreeMap<String, String>>",
              challenge_id, attempts, created_at from account.mails
-           where state = 'WAITING' and next_attempt_at <= clock_timestamp() order by created_at limit $1"#,
+           where state = 'WAITING' and next_attempt_at <= clock_timestamp()
+           order by challenge_id is null, created_at limit $1"#,
         limit,
     )
     .fetch_all(connection)

@@ -21,7 +21,7 @@ pub fn start(frame: &Frame, app: App) {
             if !claim.take("send_mails").await? {
                 return Ok(Pace::Idle);
             }
-            Ok(if send_mail::deliver_mails(&app).await? { Pace::Again } else { Pace::Idle })
+            Ok(if send_mail::deliver_mail(&app).await? { Pace::Again } else { Pace::Idle })
         }
     });
     frame.spawn_worker("prune_mails", PRUNE_INTERVAL, move || {

@@ -7,6 +7,7 @@ pub mod publish_price_book;
 pub mod quote_usage;
 pub mod read_bills;
 pub mod record_settlement;
+pub mod register_package;
 pub mod start_bill_run;
 
 use std::sync::Arc;
@@ -14,13 +15,11 @@ use std::sync::Arc;
 use chassis::clock::Clock;
 use chassis::db::Schema;
 use chassis::server::Frame;
+use chassis::standing::Standings;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 
-use judge_standing::KnownStandings;
-
 use crate::peers::sealed_days::SealedDays;
-use crate::peers::workspaces::Workspaces;
 
 /// What journeys stand on.
 #[derive(Clone)]
@@ -30,20 +29,18 @@ pub struct App {
     clock: Clock,
     nudge: Arc<Notify>,
     sealed_days: SealedDays,
-    workspaces: Workspaces,
-    standings: Arc<KnownStandings>,
+    standings: Standings,
 }
 
 impl App {
-    pub(crate) fn new(frame: &Frame, sealed_days: SealedDays, workspaces: Workspaces) -> Self {
+    pub(crate) fn new(frame: &Frame, sealed_days: SealedDays, standings: Standings) -> Self {
         Self {
             pool: frame.pool.clone(),
             schema: frame.service.schema,
             clock: frame.clock.clone(),
             nudge: Arc::clone(&frame.nudge),
             sealed_days,
-            workspaces,
-            standings: Arc::default(),
+            standings,
         }
     }
 }

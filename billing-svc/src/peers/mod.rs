@@ -2,4 +2,3 @@
 
 pub mod sealed_days;
 pub mod settlements;
-pub mod workspaces;

@@ -3,4 +3,5 @@
 pub mod bill_runs;
 pub mod bill_settlements;
 pub mod bills;
+pub mod packages;
 pub mod price_books;

@@ -12,10 +12,14 @@ use tallystick_proto::account::v1::registration_service_client::RegistrationServ
 use tallystick_proto::account::v1::session_service_client::SessionServiceClient;
 use tallystick_proto::billing::v1::bill_run_service_client::BillRunServiceClient;
 use tallystick_proto::billing::v1::bill_service_client::BillServiceClient;
+use tallystick_proto::billing::v1::package_service_client::PackageServiceClient;
 use tallystick_proto::billing::v1::price_book_service_client::PriceBookServiceClient;
 use tallystick_proto::ops::v1::clock_service_client::ClockServiceClient;
 use tallystick_proto::ops::v1::{ClockServiceAdvanceRequest, ClockServiceGetRequest};
+use tallystick_proto::settlement::v1::cloud_account_service_client::CloudAccountServiceClient;
+use tallystick_proto::settlement::v1::settlement_method_service_client::SettlementMethodServiceClient;
 use tallystick_proto::settlement::v1::settlement_service_client::SettlementServiceClient;
+use tallystick_proto::settlement::v1::simulated_marketplace_service_client::SimulatedMarketplaceServiceClient;
 use tallystick_proto::settlement::v1::wallet_service_client::WalletServiceClient;
 use tallystick_proto::workspace::v1::binding_service_client::BindingServiceClient;
 use tallystick_proto::workspace::v1::member_service_client::MemberServiceClient;
@@ -54,6 +58,14 @@ pub struct Clients {
     pub wallets: WalletServiceClient<PeerChannel>,
     /// settlement-svc
     pub settlements: SettlementServiceClient<PeerChannel>,
+    /// billing-svc
+    pub packages: PackageServiceClient<PeerChannel>,
+    /// settlement-svc
+    pub methods: SettlementMethodServiceClient<PeerChannel>,
+    /// settlement-svc
+    pub cloud_accounts: CloudAccountServiceClient<PeerChannel>,
+    /// settlement-svc
+    pub marketplaces: SimulatedMarketplaceServiceClient<PeerChannel>,
     /// Every deployable has a clock.
     pub clocks: Vec<ClockServiceClient<PeerChannel>>,
 }
@@ -81,9 +93,13 @@ impl Clients {
             usage: UsageServiceClient::new(workspace).max_decoding_message_size(MESSAGE_BYTES_MAX),
             price_books: PriceBookServiceClient::new(billing.clone()),
             bill_runs: BillRunServiceClient::new(billing.clone()),
-            bills: BillServiceClient::new(billing),
+            bills: BillServiceClient::new(billing.clone()),
+            packages: PackageServiceClient::new(billing),
             wallets: WalletServiceClient::new(settlement.clone()),
-            settlements: SettlementServiceClient::new(settlement),
+            settlements: SettlementServiceClient::new(settlement.clone()),
+            methods: SettlementMethodServiceClient::new(settlement.clone()),
+            cloud_accounts: CloudAccountServiceClient::new(settlement.clone()),
+            marketplaces: SimulatedMarketplaceServiceClient::new(settlement),
             clocks,
         })
     }

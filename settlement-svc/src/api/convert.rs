@@ -76,6 +76,7 @@ fn allocation(part: &Allocation) -> wire::Allocation {
         SourceKind::FullReductionVoucher => (wire::allocation::Source::FullReductionVoucher, part.source_id),
         SourceKind::PrepaidCard => (wire::allocation::Source::PrepaidCard, part.source_id),
         SourceKind::Cash => (wire::allocation::Source::Cash, None),
+        SourceKind::CloudAccount => (wire::allocation::Source::CloudAccount, part.source_id),
     };
     wire::Allocation {
         line_number: part.line_number,
@@ -92,7 +93,10 @@ pub fn settlement(settlement: &Settlement) -> wire::Settlement {
         billing_account_id: settlement.billing_account_id.to_string(),
         workspace_id: settlement.workspace_id.to_string(),
         usage_date: Some(date(settlement.usage_date)),
-        method: wire::settlement::Method::BillingAccount.into(),
+        method: match settlement.subscription {
+            Some(_) => wire::settlement::Method::CloudAccount.into(),
+            None => wire::settlement::Method::BillingAccount.into(),
+        },
         total: Some(money(settlement.total)),
         owed: Some(money(settlement.owed)),
         owed_remaining: Some(money(settlement.owed_remaining)),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use chassis::failure::Failure;
 use chassis::fault;
-use chassis::id::{BillId, SettlementId};
+use chassis::id::{BillId, SettlementId, SubscriptionId};
 use chassis::money::Money;
 use chassis::outbox;
 use sqlx::PgConnection;
@@ -15,7 +15,8 @@ use uuid::Uuid;
 use super::App;
 use super::open_book::lock_book;
 use super::top_up::{WalletRejection, checked_currency, ledger_failure};
-use crate::domain::deduction::{Allocation, Deduction, Source, SourceKind, deduct};
+use crate::domain::cloud_account::State;
+use crate::domain::deduction::{Allocation, Deduction, Remainder, Source, SourceKind, deduct};
 use crate::domain::ledger::{AccountKey, AccountKind, Book, Code};
 use crate::domain::settlement::{Bill, Settlement};
 use crate::domain::voucher::Kind;
@@ -52,8 +53,17 @@ pub async fn settle_bill(app: &App, bill: &Bill) -> Outcome<Settlement> {
     if store::settlements::exists_elsewhere(&mut tx, bill.billing_account_id, bill.bill_id).await? {
         return Err(Failure::Rejected(SettleRejection::Mismatch(bill.bill_id)));
     }
-    let sources = sources(&mut tx, &book, bill, now).await?;
-    let deduction = deduct(&bill.lines, sources, book.zero()).map_err(Failure::fatal)?;
+    let subscription = subscription_of(&mut tx, bill).await?;
+    let mut sources = sources(&mut tx, &book, bill, now).await?;
+    let remainder = match subscription {
+        Some(id) => {
+            sources.retain(|source| source.kind != SourceKind::Cash);
+            have_cloud_account(&mut tx, &mut book, id, now).await?;
+            Remainder::Cloud(id.uuid())
+        }
+        None => Remainder::Owed,
+    };
+    let deduction = deduct(&bill.lines, sources, remainder, book.zero()).map_err(Failure::fatal)?;
     let transfers = post(&mut book, bill, &deduction, now)?;
     let settlement = Settlement {
         settlement_id: SettlementId::new(now),
@@ -61,6 +71,7 @@ pub async fn settle_bill(app: &App, bill: &Bill) -> Outcome<Settlement> {
         billing_account_id: bill.billing_account_id,
         workspace_id: bill.workspace_id,
         usage_date: bill.usage_date,
+        subscription,
         total: bill.total,
         owed: deduction.owed,
         owed_remaining: deduction.owed,
@@ -77,6 +88,38 @@ pub async fn settle_bill(app: &App, bill: &Bill) -> Outcome<Settlement> {
     fault::point("settle.committed");
     app.nudge.notify_waiters();
     Ok(settlement)
+}
+
+/// The subscription that settles a bill: the method of its day is the one in force at its 24:00 (DEC-22). One that is not active, or not the payer's, does
+/// not: the wallet pays.
+async fn subscription_of(connection: &mut PgConnection, bill: &Bill) -> Outcome<Option<SubscriptionId>> {
+    let method =
+        store::settlement_methods::in_force(&mut *connection, bill.workspace_id, bill.usage_date.end())
+            .await?;
+    let Some(id) = method.and_then(|method| method.subscription) else { return Ok(None) };
+    let subscription = store::subscriptions::get(connection, id).await?;
+    let subscription =
+        subscription.ok_or_else(|| Failure::fatal(format!("{id} is a method and is not there")))?;
+    let settles = subscription.state == State::Active
+        && subscription.billing_account_id == Some(bill.billing_account_id)
+        && subscription.currency == bill.total.currency();
+    Ok(settles.then_some(id))
+}
+
+/// The book's account of a subscription, from the first bill on that it settles.
+async fn have_cloud_account(
+    connection: &mut PgConnection,
+    book: &mut Book,
+    id: SubscriptionId,
+    now: OffsetDateTime,
+) -> Outcome<()> {
+    let (kind, source) = (AccountKind::Cloud, Some(id.uuid()));
+    if !book.has((kind, source)) {
+        let (payer, currency) = (book.billing_account_id, book.currency);
+        let account = store::ledger_accounts::insert(connection, payer, currency, kind, source, now).await?;
+        book.add(account);
+    }
+    Ok(())
 }
 
 /// What may pay a bill of its day: vouchers up to their last day once active (DEC-29), and cash.
@@ -124,6 +167,7 @@ fn post(book: &mut Book, bill: &Bill, deduction: &Deduction, now: OffsetDateTime
             }
             SourceKind::PrepaidCard => (AccountKind::Card, part.source_id),
             SourceKind::Cash => (AccountKind::Cash, None),
+            SourceKind::CloudAccount => (AccountKind::Cloud, part.source_id),
         }
     };
     let mut sums: Vec<(AccountKey, Money)> = Vec::new();

@@ -17,10 +17,13 @@ pub enum SourceKind {
     PrepaidCard,
     /// Cash.
     Cash,
+    /// The cloud account of a subscription, which takes whatever is left (ST-2).
+    CloudAccount,
 }
 
 impl SourceKind {
-    const ALL: [Self; 4] = [Self::PlainVoucher, Self::FullReductionVoucher, Self::PrepaidCard, Self::Cash];
+    const ALL: [Self; 5] =
+        [Self::PlainVoucher, Self::FullReductionVoucher, Self::PrepaidCard, Self::Cash, Self::CloudAccount];
 
     /// As it stands in the database.
     pub fn word(self) -> &'static str {
@@ -29,6 +32,7 @@ impl SourceKind {
             Self::FullReductionVoucher => "FULL_REDUCTION_VOUCHER",
             Self::PrepaidCard => "PREPAID_CARD",
             Self::Cash => "CASH",
+            Self::CloudAccount => "CLOUD_ACCOUNT",
         }
     }
 
@@ -41,7 +45,7 @@ impl SourceKind {
     pub fn may_pay_restricted(self) -> bool {
         match self {
             Self::PlainVoucher | Self::FullReductionVoucher => false,
-            Self::PrepaidCard | Self::Cash => true,
+            Self::PrepaidCard | Self::Cash | Self::CloudAccount => true,
         }
     }
 }
@@ -101,8 +105,34 @@ fn in_order(mut sources: Vec<Source>) -> Vec<Source> {
     sources
 }
 
+/// Where what no voucher and no card covers goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remainder {
+    /// It is owed (ST-5).
+    Owed,
+    /// To the cloud account of a subscription (ST-2).
+    Cloud(Uuid),
+}
+
+/// What the remainder of a line becomes.
+fn settle_remainder(remainder: Remainder, left: Money, line_number: i32) -> Option<Allocation> {
+    let Remainder::Cloud(subscription) = remainder else { return None };
+    let kind = SourceKind::CloudAccount;
+    left.is_positive().then_some(Allocation {
+        line_number,
+        kind,
+        source_id: Some(subscription),
+        amount: left,
+    })
+}
+
 /// Pays line after line, each from the first sources that have something left and may pay it.
-pub fn deduct(lines: &[Line], sources: Vec<Source>, zero: Money) -> Result<Deduction, InvalidMoney> {
+pub fn deduct(
+    lines: &[Line],
+    sources: Vec<Source>,
+    remainder: Remainder,
+    zero: Money,
+) -> Result<Deduction, InvalidMoney> {
     let mut sources = in_order(sources);
     let mut allocations = Vec::new();
     let mut owed = zero;
@@ -123,7 +153,10 @@ pub fn deduct(lines: &[Line], sources: Vec<Source>, zero: Money) -> Result<Deduc
                 amount,
             });
         }
-        owed = owed.plus(left)?;
+        match settle_remainder(remainder, left, line_number) {
+            Some(allocation) => allocations.push(allocation),
+            None => owed = owed.plus(left)?,
+        }
     }
     Ok(Deduction { allocations, owed })
 }
@@ -170,7 +203,7 @@ mod tests {
             source(SourceKind::FullReductionVoucher, 2, 2_000),
             source(SourceKind::PlainVoucher, 1, 3_000),
         ];
-        let deduction = deduct(&lines, sources, cny(0)).unwrap();
+        let deduction = deduct(&lines, sources, Remainder::Owed, cny(0)).unwrap();
         assert_eq!(paid(&deduction, 1, SourceKind::PlainVoucher), "30.00");
         assert_eq!(paid(&deduction, 1, SourceKind::FullReductionVoucher), "20.00");
         assert_eq!(paid(&deduction, 1, SourceKind::PrepaidCard), "25.00");
@@ -183,9 +216,28 @@ mod tests {
     fn vouchers_never_pay_sms_and_synthetic_tests() {
         let lines = [Line { amount: cny(500), is_restricted: true }];
         let sources = vec![source(SourceKind::PlainVoucher, 1, 10_000)];
-        let deduction = deduct(&lines, sources, cny(0)).unwrap();
+        let deduction = deduct(&lines, sources, Remainder::Owed, cny(0)).unwrap();
         assert!(deduction.allocations.is_empty());
         assert_eq!(deduction.owed, cny(500));
+    }
+
+    /// ST-2: vouchers and cards first, no cash, and the rest to the cloud account; SMS and synthetic tests take no vouchers there either (ST-3).
+    #[test]
+    fn under_a_cloud_account_nothing_is_owed_and_the_rest_is_the_vendors() {
+        let lines = [
+            Line { amount: cny(8_000), is_restricted: false },
+            Line { amount: cny(2_000), is_restricted: true },
+        ];
+        let sources =
+            vec![source(SourceKind::PrepaidCard, 3, 2_500), source(SourceKind::PlainVoucher, 1, 3_000)];
+        let subscription = Uuid::from_u128(9);
+        let deduction = deduct(&lines, sources, Remainder::Cloud(subscription), cny(0)).unwrap();
+        assert_eq!(paid(&deduction, 1, SourceKind::PlainVoucher), "30.00");
+        assert_eq!(paid(&deduction, 1, SourceKind::PrepaidCard), "25.00");
+        assert_eq!(paid(&deduction, 1, SourceKind::CloudAccount), "25.00");
+        assert_eq!(paid(&deduction, 2, SourceKind::CloudAccount), "20.00");
+        assert!(!deduction.owed.is_positive());
+        assert!(deduction.allocations.iter().all(|part| part.kind != SourceKind::Cash));
     }
 
     #[test]
@@ -204,14 +256,14 @@ mod tests {
             voucher(2, "2026-11-30", early),
         ];
         let lines = [Line { amount: cny(400), is_restricted: false }];
-        let deduction = deduct(&lines, sources, cny(0)).unwrap();
+        let deduction = deduct(&lines, sources, Remainder::Owed, cny(0)).unwrap();
         let order: Vec<_> =
             deduction.allocations.iter().map(|part| part.source_id.unwrap().as_u128()).collect();
         assert_eq!(order, [2, 3, 4, 5]);
     }
 
     fn kind(number: u8) -> SourceKind {
-        SourceKind::ALL[usize::from(number % 4)]
+        SourceKind::ALL[usize::from(number % 4)] // of the wallet
     }
 
     proptest! {
@@ -224,7 +276,7 @@ mod tests {
         ) {
             let lines: Vec<_> = lines.iter().map(|&(c, is_restricted)| Line { amount: cny(c), is_restricted }).collect();
             let sources: Vec<_> = balances.iter().zip(1..).map(|(&(k, c), id)| source(kind(k), id, c)).collect();
-            let deduction = deduct(&lines, sources.clone(), cny(0)).unwrap();
+            let deduction = deduct(&lines, sources.clone(), Remainder::Owed, cny(0)).unwrap();
             let total = Money::sum(Currency::Cny, lines.iter().map(|line| line.amount)).unwrap();
             let parts = deduction.allocations.iter().map(|part| part.amount);
             prop_assert_eq!(Money::sum(Currency::Cny, parts).unwrap().plus(deduction.owed).unwrap(), total);

@@ -25,11 +25,21 @@ pub enum AccountKind {
     Arrears,
     /// What was earned.
     Income,
+    /// What a subscription has been charged with: a claim on the vendor, without a floor.
+    Cloud,
 }
 
 impl AccountKind {
-    const ALL: [Self; 7] =
-        [Self::Funding, Self::Promotion, Self::Cash, Self::Voucher, Self::Card, Self::Arrears, Self::Income];
+    const ALL: [Self; 8] = [
+        Self::Funding,
+        Self::Promotion,
+        Self::Cash,
+        Self::Voucher,
+        Self::Card,
+        Self::Arrears,
+        Self::Income,
+        Self::Cloud,
+    ];
 
     /// Those that every book has from its opening on.
     pub const OF_EVERY_BOOK: [Self; 5] =
@@ -45,6 +55,7 @@ impl AccountKind {
             Self::Card => "CARD",
             Self::Arrears => "ARREARS",
             Self::Income => "INCOME",
+            Self::Cloud => "CLOUD",
         }
     }
 
@@ -178,6 +189,11 @@ impl Book {
     /// Adds an account that was just made.
     pub fn add(&mut self, account: LedgerAccount) {
         self.accounts.insert(account.key, account);
+    }
+
+    /// Whether the book has the account.
+    pub fn has(&self, key: AccountKey) -> bool {
+        self.accounts.contains_key(&key)
     }
 
     /// Nothing, in the book's currency.

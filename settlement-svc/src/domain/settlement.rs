@@ -1,7 +1,7 @@
 //! How a bill was paid, decided once.
 
 use chassis::civil::UsageDate;
-use chassis::id::{BillId, BillingAccountId, SettlementId, WorkspaceId};
+use chassis::id::{BillId, BillingAccountId, SettlementId, SubscriptionId, WorkspaceId};
 use chassis::money::{InvalidMoney, Money};
 use time::OffsetDateTime;
 
@@ -39,6 +39,8 @@ pub struct Settlement {
     pub workspace_id: WorkspaceId,
     /// Of which day.
     pub usage_date: UsageDate,
+    /// The subscription that took what was left; None: the wallet paid.
+    pub subscription: Option<SubscriptionId>,
     /// The bill's total.
     pub total: Money,
     /// What nothing covered.

@@ -4,9 +4,11 @@ use chassis::failure::Failure;
 use chassis::id::BillingAccountId;
 use chassis::money::Currency;
 use chassis::peer::{PeerChannel, silence};
-use tallystick_proto::account::v1::BillingAccountServiceGetRequest;
 use tallystick_proto::account::v1::billing_account_service_client::BillingAccountServiceClient;
+use tallystick_proto::account::v1::{AccountState, BillingAccountServiceGetRequest};
 use tonic::Code;
+
+use crate::domain::cloud_account::Payer;
 
 const PEER: &str = "account-svc";
 
@@ -22,13 +24,22 @@ impl BillingAccounts {
 
     /// The account's currency; None when there is no such account.
     pub async fn currency<R>(&self, id: BillingAccountId) -> Result<Option<Currency>, Failure<R>> {
+        Ok(self.get(id).await?.map(|(currency, _)| currency))
+    }
+
+    /// The account's currency, and whether it can pay; None when there is no such account.
+    pub async fn get<R>(&self, id: BillingAccountId) -> Result<Option<(Currency, Payer)>, Failure<R>> {
         let request = BillingAccountServiceGetRequest { billing_account_id: id.to_string() };
         match self.0.clone().get(request).await {
             Ok(answer) => {
                 let account = answer.into_inner().billing_account.unwrap_or_default();
+                let payer = match account.state() {
+                    AccountState::Open => Payer::Open,
+                    AccountState::Unspecified | AccountState::Closing | AccountState::Closed => Payer::Closed,
+                };
                 let currency = account.currency_code.parse();
                 currency
-                    .map(Some)
+                    .map(|currency| Some((currency, payer)))
                     .map_err(|_| Failure::fatal(format!("{PEER} answered without a currency for {id}")))
             }
             Err(status) if status.code() == Code::NotFound => Ok(None),

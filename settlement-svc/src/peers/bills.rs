@@ -31,7 +31,7 @@ pub fn settled_event(settlement: &Settlement) -> Result<Event, InvalidMoney> {
             voucher_amount: part(vouchers),
             card_amount: part(settlement.paid_by(&[SourceKind::PrepaidCard])?),
             cash_amount: part(settlement.paid_by(&[SourceKind::Cash])?),
-            cloud_amount: part(Money::zero(settlement.total.currency())),
+            cloud_amount: part(settlement.paid_by(&[SourceKind::CloudAccount])?),
             owed_amount: part(settlement.owed),
             settle_time: Some(wire::timestamp(settlement.settled_at)),
         }),

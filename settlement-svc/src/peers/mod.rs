@@ -1,4 +1,8 @@
-//! Other services, in this service's words.
+//! Other services and marketplaces, in this service's words.
 
 pub mod billing_accounts;
 pub mod bills;
+pub mod marketplace;
+pub mod notifications;
+pub mod packages;
+pub mod workspaces;

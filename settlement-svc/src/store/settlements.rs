@@ -2,7 +2,7 @@
 
 use chassis::civil::UsageDate;
 use chassis::failure::Corrupt;
-use chassis::id::{BillId, BillingAccountId, SettlementId, WorkspaceId};
+use chassis::id::{BillId, BillingAccountId, SettlementId, SubscriptionId, WorkspaceId};
 use chassis::money::{Currency, Money};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
@@ -19,6 +19,7 @@ struct Row {
     settlement_id: Uuid,
     workspace_id: Uuid,
     usage_date: Date,
+    subscription_id: Option<Uuid>,
     currency: String,
     total: Decimal,
     owed: Decimal,
@@ -40,6 +41,7 @@ impl TryFrom<Row> for Settlement {
             billing_account_id: BillingAccountId::from_uuid(row.billing_account_id),
             workspace_id: WorkspaceId::from_uuid(row.workspace_id),
             usage_date: UsageDate::from_date(row.usage_date).map_err(|_| corrupt("usage_date"))?,
+            subscription: row.subscription_id.map(SubscriptionId::from_uuid),
             total: money(row.total)?,
             owed: money(row.owed)?,
             owed_remaining: money(row.owed_remaining)?,
@@ -60,8 +62,8 @@ pub async fn insert(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into settlement.settlements (billing_account_id, bill_id, settlement_id, workspace_id, usage_date, method, \
-         currency, total, owed, owed_remaining, bill_digest, settled_at) \
-         values ($1, $2, $3, $4, $5, 'BILLING_ACCOUNT', $6, $7, $8, $9, $10, $11)",
+         currency, total, owed, owed_remaining, bill_digest, settled_at, subscription_id) \
+         values ($1, $2, $3, $4, $5, $12, $6, $7, $8, $9, $10, $11, $13)",
         settlement.billing_account_id.uuid(),
         settlement.bill_id.uuid(),
         settlement.settlement_id.uuid(),
@@ -73,6 +75,8 @@ pub async fn insert(
         settlement.owed_remaining.amount(),
         settlement.bill_digest,
         settlement.settled_at,
+        if settlement.subscription.is_some() { "CLOUD_ACCOUNT" } else { "BILLING_ACCOUNT" },
+        settlement.subscription.map(SubscriptionId::uuid),
     )
     .execute(&mut *connection)
     .await?;
@@ -108,7 +112,7 @@ pub async fn get(
 ) -> sqlx::Result<Option<Settlement>> {
     let row = sqlx::query_as!(
         Row,
-        "select billing_account_id, bill_id, settlement_id, workspace_id, usage_date, currency, total, owed, owed_remaining, \
+        "select billing_account_id, bill_id, settlement_id, workspace_id, usage_date, subscription_id, currency, total, owed, owed_remaining, \
          bill_digest, settled_at from settlement.settlements where billing_account_id = $1 and bill_id = $2",
         id.uuid(),
         bill_id.uuid(),
@@ -170,7 +174,7 @@ pub async fn list(
 ) -> sqlx::Result<Vec<Settlement>> {
     let rows = sqlx::query_as!(
         Row,
-        "select billing_account_id, bill_id, settlement_id, workspace_id, usage_date, currency, total, owed, owed_remaining, \
+        "select billing_account_id, bill_id, settlement_id, workspace_id, usage_date, subscription_id, currency, total, owed, owed_remaining, \
          bill_digest, settled_at from settlement.settlements \
          where billing_account_id = $1 and ($2::uuid is null or settlement_id > $2) order by settlement_id limit $3",
         id.uuid(),

@@ -1,21 +1,43 @@
-//! Carries results to billing-svc.
+//! Carries events to the other services: results to billing-svc, locks to workspace-svc, mails to account-svc.
 
 use std::sync::Arc;
 
-use chassis::outbox::Relay;
+use chassis::outbox::{Deliver, Relay};
 use chassis::server::Frame;
 
-use crate::peers::bills::{Bills, DESTINATION};
+use crate::peers::bills::{self, Bills};
+use crate::peers::notifications::{self, Notifications};
+use crate::peers::workspaces::{self, Workspaces};
 
-/// Starts the relay.
-pub fn start(frame: &Frame, bills: Bills) {
-    frame.spawn_relay(Relay {
-        pool: frame.pool.clone(),
-        schema: frame.service.schema,
-        destination: DESTINATION,
-        deliver: Arc::new(move |kind, payload| {
+/// Starts a relay per destination.
+pub fn start(frame: &Frame, bills: Bills, workspaces: Workspaces, notifications: Notifications) {
+    let relay = |destination, deliver: Deliver| {
+        frame.spawn_relay(Relay {
+            pool: frame.pool.clone(),
+            schema: frame.service.schema,
+            destination,
+            deliver,
+        });
+    };
+    relay(
+        bills::DESTINATION,
+        Arc::new(move |kind, payload| {
             let bills = bills.clone();
             Box::pin(async move { bills.deliver(&kind, &payload).await })
         }),
-    });
+    );
+    relay(
+        workspaces::DESTINATION,
+        Arc::new(move |kind, payload| {
+            let workspaces = workspaces.clone();
+            Box::pin(async move { workspaces.deliver(&kind, &payload).await })
+        }),
+    );
+    relay(
+        notifications::DESTINATION,
+        Arc::new(move |kind, payload| {
+            let notifications = notifications.clone();
+            Box::pin(async move { notifications.deliver(&kind, &payload).await })
+        }),
+    );
 }

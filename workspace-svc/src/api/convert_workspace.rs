@@ -196,6 +196,12 @@ impl From<BindRejection> for Refusal {
                     .with("required", required)
                     .with("given", given)
             }
+            BindRejection::SubscriptionActive(id) => {
+                let message = format!("the active subscription {id} settles the workspace");
+                Self::new(Code::FailedPrecondition, ErrorReason::SubscriptionActive, message)
+                    .with("rule", "SM-4")
+                    .with("subscriptionId", id)
+            }
             BindRejection::Arrears(arrears) => {
                 let message = format!("the present billing account owes {}", arrears.printed());
                 Self::new(Code::FailedPrecondition, ErrorReason::ArrearsOutstanding, message)

@@ -51,6 +51,8 @@ pub enum BindRejection {
     },
     /// The present payer owes money (DEC-22).
     Arrears(Money),
+    /// An active subscription of the present payer's settles it (SM-4).
+    SubscriptionActive(String),
 }
 
 /// Who is to pay, and how it agreed.
@@ -73,12 +75,28 @@ pub async fn ask_payer<T: 'static>(
 ) -> Outcome2<Payer> {
     let id = agreement.billing_account_id;
     if let Some((user, proof)) = agreement.by.clone() {
-        let redeemed = app.accounts.redeem(request.request_id(), id, workspace_id, user, proof).await;
+        let redeemed = app.accounts.redeem(request.effect_id(), id, workspace_id, user, proof).await;
         redeemed.map_err(|failure| failure.map(|refused| BindRejection::Code(Box::new(refused))))?;
     }
     let payer = app.accounts.payer(id).await?;
     let payer = payer.ok_or(Failure::Rejected(BindRejection::NoBillingAccount(id)))?;
     if payer.open { Ok(payer) } else { Err(Failure::Rejected(BindRejection::Closed(User::Billing(id)))) }
+}
+
+/// Whether an account may pay after another: both must be verified as the same enterprise (SM-9, DEC-72), and for an owner of one currency (DEC-53).
+pub async fn may_follow(app: &App, last: &Binding, new: &Payer, agreement: &Agreement) -> Outcome2<()> {
+    let old = app.accounts.payer(last.billing_account_id).await?;
+    let old = old.ok_or_else(|| {
+        Failure::fatal(format!("{} was bound to an account that is not there", last.workspace_id))
+    })?;
+    if old.taxpayer_number.is_none() || old.taxpayer_number != new.taxpayer_number {
+        return Err(Failure::Rejected(BindRejection::EnterpriseDiffers));
+    }
+    if agreement.by.is_some() && new.currency != last.currency {
+        let (required, given) = (last.currency.code(), new.currency.code());
+        return Err(Failure::Rejected(BindRejection::Currency { required, given }));
+    }
+    Ok(())
 }
 
 /// The workspace, locked and not dissolved, with its bindings.
@@ -134,6 +152,13 @@ pub async fn bind_workspace(
         return Ok(Outcome::Replay(answer));
     }
     let payer = ask_payer(app, request, workspace_id, &agreement).await?;
+    // Unbinding and binding again is no way around what rebinding asks for.
+    let earlier = store::bindings::list_all(&mut *app.pool.acquire().await?, workspace_id).await?;
+    let last = earlier.into_iter().max_by_key(|binding| binding.effective_from);
+    let last = last.filter(|last| last.billing_account_id != agreement.billing_account_id);
+    if let Some(last) = last.filter(|last| agreement.by.is_some() && last.effective_until.is_some()) {
+        may_follow(app, &last, &payer, &agreement).await?;
+    }
     let mut tx = app.pool.begin().await?;
     if let Some(answer) = request.claim(&mut tx, app.schema, app.clock.now()).await? {
         return Ok(Outcome::Replay(answer));

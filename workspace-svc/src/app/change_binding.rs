@@ -7,7 +7,7 @@ use chassis::id::WorkspaceId;
 use chassis::idempotency::{Idempotent, Outcome};
 
 use super::App;
-use super::bind_workspace::{Agreement, BindRejection, ask_payer, bindable};
+use super::bind_workspace::{Agreement, BindRejection, ask_payer, bindable, may_follow};
 use crate::domain::binding::{Binding, current_of, pending_change};
 use crate::domain::closure::Cause;
 use crate::store;
@@ -25,7 +25,11 @@ fn changeable(id: WorkspaceId, bindings: &[Binding], now: time::OffsetDateTime) 
     }
 }
 
-async fn owing_nothing(app: &App, binding: &Binding) -> Outcome2<()> {
+/// A payer that owes is not left, nor is an active subscription of its (DEC-22, SM-4).
+async fn may_leave(app: &App, binding: &Binding) -> Outcome2<()> {
+    if let Some(subscription) = app.wallets.active_subscription(binding.workspace_id).await? {
+        return Err(Failure::Rejected(BindRejection::SubscriptionActive(subscription)));
+    }
     match app.wallets.arrears(binding.billing_account_id).await? {
         Some(arrears) => Err(Failure::Rejected(BindRejection::Arrears(arrears))),
         None => Ok(()),
@@ -43,28 +47,19 @@ pub async fn rebind_workspace(
         return Ok(Outcome::Replay(answer));
     }
     let new = ask_payer(app, request, id, &agreement).await?;
-    let bindings = store::bindings::list_all(&mut *app.pool.acquire().await?, id).await?;
+    let (_, bindings) = bindable(&mut *app.pool.acquire().await?, id).await?;
     let present = changeable(id, &bindings, app.clock.now())?;
     if present.billing_account_id == agreement.billing_account_id {
         return Err(Failure::Rejected(BindRejection::Bound(present)));
     }
-    let old = app.accounts.payer(present.billing_account_id).await?;
-    let old = old.ok_or_else(|| Failure::fatal(format!("{id} is bound to an account that is not there")))?;
-    let same = old.taxpayer_number.is_some() && old.taxpayer_number == new.taxpayer_number;
-    if !same {
-        return Err(Failure::Rejected(BindRejection::EnterpriseDiffers));
-    }
-    if agreement.by.is_some() && new.currency != present.currency {
-        let (required, given) = (present.currency.code(), new.currency.code());
-        return Err(Failure::Rejected(BindRejection::Currency { required, given }));
-    }
-    owing_nothing(app, &present).await?;
-    let now = app.clock.now();
+    may_follow(app, &present, &new, &agreement).await?;
+    may_leave(app, &present).await?;
     let mut tx = app.pool.begin().await?;
-    if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
+    if let Some(answer) = request.claim(&mut tx, app.schema, app.clock.now()).await? {
         return Ok(Outcome::Replay(answer));
     }
     let (_, bindings) = bindable(&mut tx, id).await?;
+    let now = app.clock.now();
     let mut current = changeable(id, &bindings, now)?;
     if current != present {
         return Err(Failure::Transient(
@@ -100,22 +95,19 @@ pub async fn unbind_workspace(
     if let Some(answer) = request.find(&mut *app.pool.acquire().await?, app.schema).await? {
         return Ok(Outcome::Replay(answer));
     }
-    if store::workspaces::get(&mut *app.pool.acquire().await?, id).await?.is_none() {
-        return Err(Failure::Rejected(BindRejection::NoWorkspace(id)));
-    }
-    let bindings = store::bindings::list_all(&mut *app.pool.acquire().await?, id).await?;
-    owing_nothing(app, &changeable(id, &bindings, app.clock.now())?).await?;
-    let now = app.clock.now();
+    let (_, bindings) = bindable(&mut *app.pool.acquire().await?, id).await?;
+    may_leave(app, &changeable(id, &bindings, app.clock.now())?).await?;
     let mut tx = app.pool.begin().await?;
-    if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
+    if let Some(answer) = request.claim(&mut tx, app.schema, app.clock.now()).await? {
         return Ok(Outcome::Replay(answer));
     }
     let (_, bindings) = bindable(&mut tx, id).await?;
+    let now = app.clock.now();
     let mut binding = changeable(id, &bindings, now)?;
     let until = UsageDate::of(now).end();
     binding.effective_until = Some(until);
     store::bindings::update_effective_until(&mut tx, &binding).await?;
-    store::closures::insert(&mut tx, id, Cause::Unbound, until, now).await?;
+    store::closures::begin(&mut tx, id, Cause::Unbound, until, now).await?;
     request.store(&mut tx, app.schema, &binding).await?;
     tx.commit().await?;
     Ok(Outcome::Fresh(binding))

@@ -6,6 +6,7 @@ use chassis::failure::Failure;
 use chassis::id::{ConsoleAccountId, WorkspaceId};
 use chassis::idempotency::{Idempotent, Outcome};
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 
 use super::App;
 use super::create_workspace::Configured;
@@ -122,40 +123,56 @@ pub async fn transfer_ownership(
 
 /// Dissolves it, once per request: usage from now on is refused, and nobody pays after this day (WS-9, DEC-45).
 pub async fn dissolve_workspace(app: &App, request: &Idempotent<Configured>, id: WorkspaceId) -> Changed {
-    let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
-    if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
+    if let Some(answer) = request.claim(&mut tx, app.schema, app.clock.now()).await? {
         return Ok(Outcome::Replay(answer));
     }
     let mut workspace = load_undissolved(&mut tx, id).await?;
-    let day_end = UsageDate::of(now).end();
-    store::bindings::delete_from(&mut tx, id, day_end).await?;
-    for mut binding in store::bindings::list_all(&mut tx, id).await? {
-        if binding.effective_until.is_none() {
-            binding.effective_until = Some(day_end);
-            store::bindings::update_effective_until(&mut tx, &binding).await?;
-        }
-    }
-    store::closures::insert(&mut tx, id, Cause::Dissolved, now, now).await?;
+    let now = app.clock.now();
+    end_bindings(&mut tx, &mut workspace, now).await?;
+    store::closures::begin(&mut tx, id, Cause::Dissolved, now, now).await?;
     workspace.dissolved_at = Some(now);
     store::workspaces::update_dissolved_at(&mut tx, id, workspace.dissolved_at).await?;
     finish(app, tx, request, workspace).await
 }
 
+/// Nobody pays after this day. A payer that was to come from tomorrow on does not come: who was unbound or a trial until then stays so.
+async fn end_bindings(
+    connection: &mut PgConnection,
+    workspace: &mut Workspace,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    let id = workspace.workspace_id;
+    let day_end = UsageDate::of(now).end();
+    if store::bindings::delete_from(&mut *connection, id, day_end).await? > 0 {
+        store::closures::reopen(&mut *connection, id, Cause::Unbound, now).await?;
+    }
+    if workspace.commercial_from.is_some_and(|from| from >= day_end) {
+        workspace.commercial_from = None;
+        store::workspaces::clear_commercial_from(&mut *connection, id).await?;
+    }
+    for mut binding in store::bindings::list_all(&mut *connection, id).await? {
+        if binding.effective_until.is_none() {
+            binding.effective_until = Some(day_end);
+            store::bindings::update_effective_until(&mut *connection, &binding).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Restores it within its staging, once per request: usage is taken from the next full hour, and who paid last pays again.
 pub async fn restore_workspace(app: &App, request: &Idempotent<Configured>, id: WorkspaceId) -> Changed {
-    let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
-    if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
+    if let Some(answer) = request.claim(&mut tx, app.schema, app.clock.now()).await? {
         return Ok(Outcome::Replay(answer));
     }
     let mut workspace = load(&mut tx, id).await?;
+    let now = app.clock.now();
     if workspace.state(&[], now) != State::Dissolving {
         return Err(Failure::Rejected(ChangeRejection::NotRestorable(id)));
     }
-    let from = next_full_hour(now);
-    store::closures::end(&mut tx, id, Cause::Dissolved, from).await?;
-    pay_again(app, &mut tx, &workspace).await?;
+    store::closures::end(&mut tx, id, Cause::Dissolved, next_full_hour(now)).await?;
+    pay_again(&mut tx, &workspace, now).await?;
     workspace.dissolved_at = None;
     store::workspaces::update_dissolved_at(&mut tx, id, None).await?;
     finish(app, tx, request, workspace).await
@@ -163,14 +180,14 @@ pub async fn restore_workspace(app: &App, request: &Idempotent<Configured>, id: 
 
 /// Binds the last payer again, unless the workspace had been unbound before it was dissolved, or was a trial.
 async fn pay_again(
-    app: &App,
     connection: &mut PgConnection,
     workspace: &Workspace,
+    now: OffsetDateTime,
 ) -> Result<(), Failure<ChangeRejection>> {
-    let now = app.clock.now();
     let id = workspace.workspace_id;
     let bindings = store::bindings::list_all(&mut *connection, id).await?;
-    let Some(last) = bindings.into_iter().max_by_key(|binding| binding.effective_from) else { return Ok(()) };
+    let last = bindings.into_iter().max_by_key(|binding| binding.effective_from);
+    let Some(last) = last.filter(|_| workspace.commercial_from.is_some()) else { return Ok(()) };
     let closures = store::closures::list_of_many(&mut *connection, &[id.uuid()]).await?;
     let unbound =
         closures.iter().any(|(_, closure)| closure.cause == Cause::Unbound && closure.until.is_none());
@@ -192,6 +209,6 @@ async fn pay_again(
 }
 
 /// How long a workspace that was dissolved can be restored.
-pub fn gone_before(app: &App) -> time::OffsetDateTime {
+pub fn gone_before(app: &App) -> OffsetDateTime {
     app.clock.now() - STAGING
 }

@@ -17,24 +17,24 @@ use crate::store;
 
 type Changed = Result<Outcome<Configured>, Failure<ChangeRejection>>;
 
-/// Begins the countdown, once per request. What is locked or dissolved stays as it is.
+/// Begins the countdown, once per request. What is locked stays as it is; what is dissolved is locked when it is restored.
 pub async fn lock_workspace(
     app: &App,
     request: &Idempotent<Configured>,
     id: WorkspaceId,
     cause: LockCause,
 ) -> Changed {
-    let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
-    if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
+    if let Some(answer) = request.claim(&mut tx, app.schema, app.clock.now()).await? {
         return Ok(Outcome::Replay(answer));
     }
     let mut workspace = load(&mut tx, id).await?;
-    if workspace.lock.is_none() && workspace.dissolved_at.is_none() {
+    let now = app.clock.now();
+    if workspace.lock.is_none() {
         let lock = Lock::beginning(cause, now);
         workspace.lock = Some(lock);
         store::workspaces::update_lock(&mut tx, id, Some(lock)).await?;
-        store::closures::insert(&mut tx, id, Cause::Locked, lock.final_from, now).await?;
+        store::closures::begin(&mut tx, id, Cause::Locked, lock.final_from, now).await?;
         let mail = mail_to_owner(&workspace, Notice::Countdown(14), derived(request.request_id(), "lock"));
         outbox::append(&mut tx, app.schema, &mail, now).await?;
     }
@@ -50,12 +50,12 @@ pub async fn unlock_workspace(
     id: WorkspaceId,
     cause: Option<LockCause>,
 ) -> Changed {
-    let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
-    if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
+    if let Some(answer) = request.claim(&mut tx, app.schema, app.clock.now()).await? {
         return Ok(Outcome::Replay(answer));
     }
     let mut workspace = load(&mut tx, id).await?;
+    let now = app.clock.now();
     if let Some(lock) = workspace.lock.filter(|lock| cause.is_none_or(|cause| cause == lock.cause)) {
         let from = if now < lock.final_from { now } else { next_full_hour(now) };
         store::closures::end(&mut tx, id, Cause::Locked, from).await?;

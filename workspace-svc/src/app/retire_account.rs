@@ -46,8 +46,8 @@ pub async fn retire_account(app: &App, account: User) -> Result<Option<UsageDate
             bound.last_until.map(|until| UsageDate::of(until - Duration::MICROSECOND))
         }
     };
-    if let Some(day) = last
-        && store::day_fences::manifest(&mut tx, day).await?.is_none()
+    if let User::Billing(payer) = account
+        && let Some(day) = store::bindings::first_unsealed_day(&mut tx, payer).await?
     {
         return rejected(RetireRejection::NotSealed(day));
     }

@@ -5,9 +5,9 @@ use chassis::failure::Failure;
 use chassis::id::{BillingAccountId, ConsoleAccountId, WorkspaceId};
 use chassis::money::Currency;
 use chassis::outbox::{Event, Undelivered, undelivered};
-use chassis::peer::{PeerChannel, is_refusal, silence};
+use chassis::peer::{PeerChannel, silence};
 use chassis::site::Site;
-use chassis::status::Refused;
+use chassis::status::{Refused, reason_of};
 use prost::Message as _;
 use tallystick_proto::account::v1::billing_account_service_client::BillingAccountServiceClient;
 use tallystick_proto::account::v1::console_account_service_client::ConsoleAccountServiceClient;
@@ -123,8 +123,10 @@ impl Accounts {
         match self.sessions.clone().redeem_code(request).await {
             Ok(_) => Ok(()),
             Err(status)
-                if is_refusal(&status)
-                    || matches!(status.code(), Code::Unauthenticated | Code::ResourceExhausted) =>
+                if matches!(
+                    reason_of(&status).as_deref(),
+                    Some("CODE_INVALID" | "TRIES_EXHAUSTED" | "FIELD_INVALID")
+                ) =>
             {
                 Err(Failure::Rejected(Refused::of(PEER, &status)))
             }

@@ -1,5 +1,6 @@
 //! `workspace.bindings`
 
+use chassis::civil::UsageDate;
 use chassis::failure::Corrupt;
 use chassis::id::{BillingAccountId, WorkspaceId};
 use sqlx::PgConnection;
@@ -120,6 +121,26 @@ pub async fn bound_to(
     .fetch_one(connection)
     .await?;
     Ok(Bound { now: row.now, restorable: row.restorable, last_until: row.last_until })
+}
+
+/// The first billing day of a payer's bindings, all of which have ended, that is not sealed.
+pub async fn first_unsealed_day(
+    connection: &mut PgConnection,
+    payer: BillingAccountId,
+) -> sqlx::Result<Option<UsageDate>> {
+    let day = sqlx::query_scalar!(
+        "select min(d.day::date) from workspace.bindings b cross join lateral generate_series( \
+           (b.effective_from at time zone interval '08:00')::date::timestamp, \
+           ((b.effective_until - interval '1 microsecond') at time zone interval '08:00')::date::timestamp, \
+           interval '1 day') as d (day) \
+         where b.billing_account_id = $1 and not exists (select 1 from workspace.day_fences f \
+           where f.usage_date = d.day::date and f.state = 'SEALED')",
+        payer.uuid(),
+    )
+    .fetch_one(connection)
+    .await?;
+    let day = day.map(UsageDate::from_date).transpose();
+    Ok(day.map_err(|error| Corrupt::new("bindings", payer, error))?)
 }
 
 /// A workspace's bindings, oldest first.

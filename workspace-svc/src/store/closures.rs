@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::closure::{Cause, Closure};
 
-pub async fn insert(
+async fn insert(
     connection: &mut PgConnection,
     workspace_id: WorkspaceId,
     cause: Cause,
@@ -25,6 +25,38 @@ pub async fn insert(
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// Begins a closure, or takes back the end of one that has not come yet.
+pub async fn begin(
+    connection: &mut PgConnection,
+    workspace_id: WorkspaceId,
+    cause: Cause,
+    from: OffsetDateTime,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    if reopen(&mut *connection, workspace_id, cause, from).await? == 0 {
+        insert(connection, workspace_id, cause, from, now).await?;
+    }
+    Ok(())
+}
+
+/// Takes back the end of a closure that comes after a moment. Answers how many there were: one at most.
+pub async fn reopen(
+    connection: &mut PgConnection,
+    workspace_id: WorkspaceId,
+    cause: Cause,
+    after: OffsetDateTime,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update workspace.closures set closed_until = null where workspace_id = $1 and cause = $2 and closed_until > $3",
+        workspace_id.uuid(),
+        cause.word(),
+        after,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Ends what is open of a cause. What has not begun by then is taken back.

@@ -282,3 +282,11 @@ pub async fn owns_any(
     .fetch_one(connection)
     .await
 }
+
+/// Takes back an upgrade that has not come yet.
+pub async fn clear_commercial_from(connection: &mut PgConnection, id: WorkspaceId) -> sqlx::Result<()> {
+    sqlx::query!("update workspace.workspaces set commercial_from = null where workspace_id = $1", id.uuid())
+        .execute(connection)
+        .await
+        .map(drop)
+}

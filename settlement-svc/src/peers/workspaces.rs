@@ -1,0 +1,126 @@
+//! workspace-svc: where a workspace is and who pays for it; and hears that it is to be locked or unlocked.
+
+use chassis::failure::Failure;
+use chassis::id::{BillingAccountId, WorkspaceId};
+use chassis::money::Currency;
+use chassis::outbox::{Event, Undelivered, undelivered};
+use chassis::peer::{PeerChannel, silence};
+use chassis::site::Site;
+use prost::Message as _;
+use tallystick_proto::workspace::v1::binding_service_client::BindingServiceClient;
+use tallystick_proto::workspace::v1::lock::Cause;
+use tallystick_proto::workspace::v1::workspace::State;
+use tallystick_proto::workspace::v1::workspace_service_client::WorkspaceServiceClient;
+use tallystick_proto::workspace::v1::{
+    BindingServiceGetRequest, WorkspaceServiceGetRequest, WorkspaceServiceLockRequest,
+    WorkspaceServiceUnlockRequest,
+};
+use tonic::Code;
+use uuid::Uuid;
+
+const PEER: &str = "workspace-svc";
+/// The service that events of this kind are for.
+pub const DESTINATION: &str = PEER;
+const LOCK: &str = "Lock";
+const UNLOCK: &str = "Unlock";
+
+/// A workspace, as far as its method follows from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workspace {
+    /// Where.
+    pub site: Site,
+    /// Its lock runs or is over.
+    pub is_locked: bool,
+    /// It is dissolved.
+    pub is_dissolved: bool,
+    /// Who pays, and in what; None: nobody.
+    pub payer: Option<(BillingAccountId, Currency)>,
+}
+
+/// The client.
+#[derive(Clone)]
+pub struct Workspaces {
+    workspaces: WorkspaceServiceClient<PeerChannel>,
+    bindings: BindingServiceClient<PeerChannel>,
+}
+
+/// What is to become of a workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The countdown begins.
+    Lock,
+    /// The lock is lifted.
+    Unlock,
+}
+
+/// A lock or unlock for a subscription, on its way to workspace-svc.
+pub fn lock_event(order: Order, id: WorkspaceId, request_id: Uuid) -> Event {
+    let (request_id, workspace_id) = (request_id.to_string(), id.to_string());
+    let cause = Cause::Subscription.into();
+    let (kind, payload) = match order {
+        Order::Lock => {
+            (LOCK, WorkspaceServiceLockRequest { request_id, workspace_id, cause }.encode_to_vec())
+        }
+        Order::Unlock => {
+            (UNLOCK, WorkspaceServiceUnlockRequest { request_id, workspace_id, cause }.encode_to_vec())
+        }
+    };
+    Event { destination: DESTINATION, aggregate_id: id.uuid(), kind, payload }
+}
+
+impl Workspaces {
+    /// Over this channel.
+    pub fn new(channel: PeerChannel) -> Self {
+        Self {
+            workspaces: WorkspaceServiceClient::new(channel.clone()),
+            bindings: BindingServiceClient::new(channel),
+        }
+    }
+
+    /// A workspace and its payer; None when there is no such workspace.
+    pub async fn get<R>(&self, id: WorkspaceId) -> Result<Option<Workspace>, Failure<R>> {
+        let request = WorkspaceServiceGetRequest { workspace_id: id.to_string() };
+        let workspace = match self.workspaces.clone().get(request).await {
+            Ok(answer) => answer.into_inner().workspace.unwrap_or_default(),
+            Err(status) if status.code() == Code::NotFound => return Ok(None),
+            Err(status) => return Err(Failure::Transient(silence(PEER, &status))),
+        };
+        let request = BindingServiceGetRequest { workspace_id: id.to_string() };
+        let broken = |field: &str| Failure::fatal(format!("{PEER} answered {id} with a broken {field}"));
+        let payer = match self.bindings.clone().get(request).await {
+            Ok(answer) => {
+                let binding = answer.into_inner().binding.unwrap_or_default();
+                let account = binding.billing_account_id.parse().map_err(|_| broken("billing_account_id"))?;
+                let currency = binding.currency_code.parse().map_err(|_| broken("currency_code"))?;
+                Some((account, currency))
+            }
+            Err(status) if status.code() == Code::NotFound => None,
+            Err(status) => return Err(Failure::Transient(silence(PEER, &status))),
+        };
+        let state = workspace.state();
+        Ok(Some(Workspace {
+            site: Site::from_wire(workspace.site).map_err(|_| broken("site"))?,
+            is_locked: matches!(state, State::Locking | State::Locked),
+            is_dissolved: matches!(state, State::Dissolving | State::Dissolved),
+            payer,
+        }))
+    }
+
+    /// Takes an event there.
+    pub async fn deliver(&self, kind: &str, payload: &[u8]) -> Result<(), Undelivered> {
+        let never = |error: prost::DecodeError| Undelivered::Never(error.to_string());
+        let mut client = self.workspaces.clone();
+        let delivered = match kind {
+            LOCK => {
+                let request = WorkspaceServiceLockRequest::decode(payload).map_err(never)?;
+                client.lock(request).await.map(drop)
+            }
+            UNLOCK => {
+                let request = WorkspaceServiceUnlockRequest::decode(payload).map_err(never)?;
+                client.unlock(request).await.map(drop)
+            }
+            _ => return Err(Undelivered::Never(format!("no such event: {kind}"))),
+        };
+        delivered.map_err(|status| undelivered(&status))
+    }
+}
