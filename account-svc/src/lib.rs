@@ -38,7 +38,11 @@ pub async fn serve(
     let secret = config.session_secret.clone().context("SESSION_SECRET is not set")?;
     let mail = config.mail.as_ref().context("SMTP_URL and MAIL_FROM are not set")?;
     let mailer = peers::mailer::Mailer::new(mail)?;
-    let app = app::App::new(&frame, peers::workspaces::Workspaces::new(workspace), mailer, secret);
+    let settlement = config.peers.settlement.as_deref().context("SETTLEMENT_ADDR is not set")?;
+    let settlement = chassis::peer::channel(settlement, "settlement-svc", config.signer.clone())?;
+    let workspaces = peers::workspaces::Workspaces::new(workspace);
+    let peers = (workspaces, peers::settlements::Settlements::new(settlement));
+    let app = app::App::new(&frame, peers, mailer, secret);
     worker::resume_registrations::start(&frame, app.clone());
     worker::keep_session_keys::start(&frame, app.clone());
     worker::prune_sessions::start(&frame, app.clone());

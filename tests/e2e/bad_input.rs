@@ -74,6 +74,7 @@ async fn bad_accounts(world: &World, cases: &mut Cases) {
         currency_code: "CNY".into(),
         workspace_name: "New".into(),
         password: String::new(),
+        ..Default::default()
     };
     type Break = fn(&mut RegistrationServiceRegisterRequest);
     let bad: [(&str, Break); 10] = [

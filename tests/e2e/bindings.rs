@@ -302,7 +302,11 @@ async fn nothing_is_bound_to_an_account_that_is_retired() {
     );
     second.journey.seal(second.day).await.unwrap();
     let status = refusal(retire(second.payer()).await, "CLOSING_REFUSED");
-    assert_eq!(metadata_of(&status, "precondition").as_deref(), Some("DAY_NOT_SEALED"), "nor is the day before");
+    assert_eq!(
+        metadata_of(&status, "precondition").as_deref(),
+        Some("DAY_NOT_SEALED"),
+        "nor is the day before"
+    );
     second.journey.seal(second.day.plus_days(-1)).await.unwrap();
     let retired = retire(second.payer()).await.unwrap().into_inner();
     assert_eq!(retired.last_usage_date, Some(chassis::wire::date(second.day)));

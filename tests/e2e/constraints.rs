@@ -78,9 +78,35 @@ const ACCOUNT: &[(&str, &str, Breach)] = &[
     ("refresh_tokens", "refresh_tokens_life_check", Set("expires_at = issued_at")),
     ("sign_in_tries", "sign_in_tries_hash_check", Set("identity_hash = 'x'")),
     ("sign_in_tries", "sign_in_tries_count_check", Set("wrong_count = 21")),
+    (
+        "registrations",
+        "registrations_bound_check",
+        Set(
+            "plan = 'TRIAL', vendor = null, cloud_account_id = null, instance_id = null, landing_hash = null",
+        ),
+    ),
+    ("registrations", "registrations_choice_check", Set("billing_choice = 'X'")),
+    ("registrations", "registrations_landing_check", Set("vendor = null")),
+    (
+        "registrations",
+        "registrations_landing_key",
+        Copy(r#"{"registration_id": "new", "request_id": "new"}"#, "landing_hash is not null"),
+    ),
+    ("registrations", "registrations_language_check", Set("language = 'X'")),
+    (
+        "registrations",
+        "registrations_plan_check",
+        Set(
+            "plan = 'X', bound_at = null, vendor = null, cloud_account_id = null, instance_id = null, landing_hash = null, subscription_id = null",
+        ),
+    ),
     ("registrations", "registrations_complete_check", Set("completed_at = null")),
     ("registrations", "registrations_hash_check", Set("request_hash = 'x'")),
-    ("registrations", "registrations_order_check", Set("billing_account_id = null")),
+    (
+        "registrations",
+        "registrations_order_check",
+        Set("billing_account_id = null, billing_choice = 'CREATE', bound_at = null"),
+    ),
     ("registrations", "registrations_state_check", Set("state = 'X', completed_at = null")),
     ("registrations", "registrations_billing_account_id_fkey", Set("billing_account_id = gen_random_uuid()")),
     ("registrations", "registrations_console_account_id_fkey", Set("console_account_id = gen_random_uuid()")),
@@ -330,6 +356,7 @@ async fn fill(admin: &mut PgConnection) {
                    values (sha256('3'), now(), 1, now(), now(), 0); \
                  insert into account.mails (mail_id, template, language, parameters, state, created_at) \
                    values (gen_random_uuid(), 'UNLOCKED', 'EN', '{}', 'DROPPED', now()); \
+                 update account.registrations set vendor = 'AWS', cloud_account_id = '1', instance_id = '1', landing_hash = sha256('l'); \
                  update account.console_accounts set phone = '+8613800138000'";
     sqlx::raw_sql(codes).execute(&mut *admin).await.unwrap();
     let closed = "insert into workspace.members (workspace_id, console_account_id, role, reads_bills, review_pending, created_at) \

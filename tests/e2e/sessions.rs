@@ -357,6 +357,7 @@ async fn ten_thousand_racing_registrations_make_one_hundred_accounts_of_each_kin
             currency_code: "CNY".into(),
             workspace_name: "Race".into(),
             password: PASSWORD.into(),
+            ..Default::default()
         };
         let (at_once, mut registrations) = (Arc::clone(&at_once), world.clients.registrations.clone());
         calls.spawn(async move {

@@ -103,8 +103,8 @@ impl World {
         let text = self.take_mail(address, "").await?;
         let body = text.split_once("\n\n").map_or("", |(_, body)| body);
         // The last: an id that the code is for stands before it, and may have six digits in a row.
-        let words = body.split(|c: char| !c.is_ascii_digit()).filter(|word| word.len() == 6);
-        words.last().map(str::to_owned).with_context(|| format!("no code in {text}"))
+        let mut words = body.split(|c: char| !c.is_ascii_digit()).filter(|word| word.len() == 6);
+        words.next_back().map(str::to_owned).with_context(|| format!("no code in {text}"))
     }
 
     /// Stops the services and starts them again on the same database.

@@ -6,7 +6,7 @@ use chassis::auth::User;
 use chassis::status::Refusal;
 use chassis::wire::timestamp;
 use tallystick_proto::account::v1 as wire;
-use tallystick_proto::common::v1::ErrorReason;
+use tallystick_proto::common::v1::{ErrorReason, Vendor};
 use time::{OffsetDateTime, UtcOffset};
 use tonic::Code;
 
@@ -22,7 +22,7 @@ use crate::domain::account_state::AccountState;
 use crate::domain::billing_account::{BillingAccount, BillingProfile};
 use crate::domain::code::Exhausted;
 use crate::domain::console_account::ConsoleAccount;
-use crate::domain::registration::{Registration, State};
+use crate::domain::registration::{BillingChoice, Plan, Registration, State};
 use crate::domain::session::SessionKey;
 
 fn account_state(state: AccountState) -> i32 {
@@ -124,6 +124,22 @@ pub fn registration(registration: &Registration) -> wire::Registration {
         workspace_id: registration.workspace_id.map(|id| id.to_string()).unwrap_or_default(),
         create_time: Some(timestamp(registration.created_at)),
         complete_time: registration.completed_at.map(timestamp),
+        plan: match registration.plan {
+            Plan::Commercial => wire::registration::Plan::Commercial.into(),
+            Plan::Trial => wire::registration::Plan::Trial.into(),
+        },
+        billing_choice: match registration.billing {
+            BillingChoice::Create => wire::registration::BillingChoice::Create.into(),
+            BillingChoice::Existing => wire::registration::BillingChoice::Existing.into(),
+            BillingChoice::None => wire::registration::BillingChoice::None.into(),
+        },
+        channel: registration
+            .landing
+            .as_ref()
+            .and_then(|landing| Vendor::from_str_name(&format!("VENDOR_{}", landing.vendor)))
+            .unwrap_or_default()
+            .into(),
+        subscription_id: registration.subscription.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 
@@ -269,6 +285,16 @@ impl From<RegisterRejection> for Refusal {
                 let message = format!("{id} has its billing account; there is no name to change");
                 Self::new(Code::FailedPrecondition, ErrorReason::RegistrationComplete, message)
                     .with("registrationId", id)
+            }
+            RegisterRejection::Code(rejection) => rejection.into(),
+            RegisterRejection::Landing(refused) => (*refused).into(),
+            RegisterRejection::LandingUsed => {
+                let message = "the landing token is unknown, has expired, or was used";
+                Self::new(Code::InvalidArgument, ErrorReason::LandingTokenInvalid, message)
+            }
+            RegisterRejection::CloudAccountTaken => {
+                let message = "the cloud account is registered in another billing account";
+                Self::new(Code::AlreadyExists, ErrorReason::CloudAccountTaken, message)
             }
             RegisterRejection::Refused(refused) => {
                 let message = format!("{} refused a step: {}", refused.service, refused.reason);

@@ -30,6 +30,7 @@ use sqlx::PgPool;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::peers::mailer::Mailer;
+use crate::peers::settlements::Settlements;
 use crate::peers::workspaces::Workspaces;
 
 /// What journeys stand on.
@@ -42,6 +43,7 @@ pub struct App {
     real_time: Clock,
     nudge: Arc<Notify>,
     workspaces: Workspaces,
+    settlements: Settlements,
     mailer: Arc<Mailer>,
     session_secret: Arc<SecretString>,
     hashing: Arc<Semaphore>,
@@ -51,7 +53,7 @@ pub struct App {
 impl App {
     pub(crate) fn new(
         frame: &Frame,
-        workspaces: Workspaces,
+        (workspaces, settlements): (Workspaces, Settlements),
         mailer: Mailer,
         session_secret: SecretString,
     ) -> Self {
@@ -62,6 +64,7 @@ impl App {
             real_time: Clock::system(),
             nudge: Arc::clone(&frame.nudge),
             workspaces,
+            settlements,
             mailer: Arc::new(mailer),
             session_secret: Arc::new(session_secret),
             hashing: Arc::new(Semaphore::new(hash_passwords::HASHING_MAX)),

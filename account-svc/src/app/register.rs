@@ -1,24 +1,34 @@
-//! Registration on the official site (REGI-5): console account, billing account, workspace, binding. Each step is a transaction
+//! Registration, on the official site (REGI-5) and from a marketplace (MK-2, MK-3): console account, billing account, cloud account, workspace, binding,
+//! settlement method, as far as they are asked for. Each step is a transaction
 //! of its own and may be repeated; an interrupted registration goes on at the first missing step (REGI-6, DEC-69).
 
-use chassis::clock::Clock;
-use chassis::failure::Failure;
+use chassis::auth::User;
+use chassis::failure::{Failure, broken_constraint};
 use chassis::fault;
-use chassis::id::{BillingAccountId, ConsoleAccountId, RegistrationId, WorkspaceId, derived};
+use chassis::id::{
+    BillingAccountId, ConsoleAccountId, RegistrationId, SubscriptionId, WorkspaceId, derived, uuid_at,
+};
 use chassis::money::Currency;
 use chassis::site::Site;
+use chassis::status::Refused;
+use sha2::{Digest as _, Sha256};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::check_code::{Checked, CodeRejection, Proof, check_code, use_up};
 use super::{App, hash_passwords};
 use crate::domain::account_state::AccountState;
 use crate::domain::billing_account::{BillingAccount, BillingProfile};
+use crate::domain::code::{Purpose, Wanted};
 use crate::domain::console_account::ConsoleAccount;
 use crate::domain::email::Email;
+use crate::domain::mail::{Language, Template};
 use crate::domain::password::Password;
-use crate::domain::registration::{Registration, State, Step};
+use crate::domain::registration::{BillingChoice, Landing, Plan, Registration, State, Step};
+use crate::domain::session::Identity;
 use crate::domain::username::Username;
-use crate::peers::workspaces::Refused;
 use crate::store;
+use crate::store::mails::Mail;
 use crate::store::registrations::Request;
 
 /// What a customer asks for.
@@ -28,14 +38,33 @@ pub struct Register {
     pub site: Site,
     /// The console account's identity.
     pub email: Email,
-    /// The billing account's identity.
-    pub username: Username,
-    /// Its currency.
-    pub currency: Currency,
+    /// Proves the address; with it an account that has it is used.
+    pub email_code: Option<Proof>,
+    /// Where the billing account comes from; its user name, and for an existing one its code.
+    pub billing: Billing,
+    /// The billing account's currency; None for the marketplace's, or the site's own.
+    pub currency: Option<Currency>,
     /// What the workspace is called.
     pub workspace_name: String,
+    /// Of the mails about it.
+    pub language: Language,
+    /// What the workspace is to be.
+    pub plan: Plan,
+    /// What the customer lands with from a marketplace.
+    pub landing_token: Option<String>,
     /// The first password of both accounts.
     pub password: Option<Password>,
+}
+
+/// Where the billing account comes from.
+#[derive(Debug, Clone)]
+pub enum Billing {
+    /// It is made.
+    Create(Username),
+    /// It is there, and agrees.
+    Existing(Username, Proof),
+    /// There is none.
+    None,
 }
 
 /// Who asks, so that asking again goes on instead of beginning anew.
@@ -61,7 +90,15 @@ pub enum RegisterRejection {
     /// A name was given to a registration that has its billing account.
     NothingToName(RegistrationId),
     /// Another service refused a step for good.
-    Refused(Refused),
+    Refused(Box<Refused>),
+    /// A code proves nothing.
+    Code(CodeRejection),
+    /// The landing token is none, or not any more: settlement-svc says why.
+    Landing(Box<Refused>),
+    /// The landing token has begun a registration.
+    LandingUsed,
+    /// The cloud account is registered in another billing account.
+    CloudAccountTaken,
 }
 
 type Outcome<T> = Result<T, Failure<RegisterRejection>>;
@@ -80,16 +117,19 @@ pub async fn register(app: &App, asked: &Asked, command: Register) -> Outcome<Re
 async fn reserve_username(app: &App, id: RegistrationId) -> Outcome<()> {
     match load(app, id).await?.next_step() {
         Step::BillingAccount => open_billing_account(app, id).await,
-        Step::Workspace | Step::Binding(..) | Step::Done => Ok(()),
+        Step::CloudAccount(..)
+        | Step::Workspace
+        | Step::Binding(..)
+        | Step::Method(..)
+        | Step::Complete
+        | Step::Done => Ok(()),
     }
 }
 
-/// Nothing is hashed for accounts that have their password: a repeat costs as little as any other.
+/// Nothing is hashed for accounts that have their password: a repeat costs as little as any other. An existing billing account keeps its own.
 async fn set_first_password(app: &App, id: RegistrationId, password: Password) -> Outcome<()> {
     let registration = load(app, id).await?;
-    let Some(billing) = registration.billing_account_id else {
-        return Err(chassis::bug!("{id} has no billing account"));
-    };
+    let billing = registration.billing_account_id.filter(|_| registration.billing == BillingChoice::Create);
     let console = registration.console_account_id;
     if !store::credentials::is_missing(&mut *app.pool.acquire().await?, console, billing).await? {
         return Ok(());
@@ -142,38 +182,108 @@ async fn find(app: &App, asked: &Asked) -> Outcome<Option<RegistrationId>> {
     }
 }
 
-async fn begin(app: &App, asked: &Asked, command: Register) -> Outcome<RegistrationId> {
-    let now = app.clock.now();
-    let account = ConsoleAccount {
-        console_account_id: ConsoleAccountId::new(now),
-        site: command.site,
-        email: command.email,
-        display_name: String::new(),
-        phone: None,
-        state: AccountState::Open,
-        created_at: now,
+/// What a registration begins with, asked and proven before anything is written.
+struct Beginning {
+    landing: Option<Landing>,
+    currency: Currency,
+    payer: Option<BillingAccountId>,
+    codes: Vec<Checked>,
+    address_proven: bool,
+}
+
+fn by_code(failure: Failure<CodeRejection>) -> Failure<RegisterRejection> {
+    failure.map(RegisterRejection::Code)
+}
+
+async fn prepare(app: &App, asked: &Asked, command: &Register) -> Outcome<Beginning> {
+    let wanted = |identity_hash| Wanted {
+        purpose: Purpose::Register,
+        identity_hash,
+        object: "",
+        requester: "",
+        request_id: asked.request_id,
     };
-    let registration = Registration {
+    let mut codes = Vec::new();
+    if let Some(proof) = &command.email_code {
+        let identity = Identity::Console(command.site, command.email.clone());
+        codes.push(check_code(app, proof, &wanted(identity.hash())).await.map_err(by_code)?);
+    }
+    let payer = match &command.billing {
+        Billing::Create(_) | Billing::None => None,
+        Billing::Existing(username, proof) => {
+            let identity = Identity::Billing(username.clone());
+            let checked = check_code(app, proof, &wanted(identity.hash())).await.map_err(by_code)?;
+            let Some(User::Billing(payer)) = checked.account else {
+                return Err(Failure::Rejected(RegisterRejection::Code(CodeRejection::Wrong)));
+            };
+            codes.push(checked);
+            Some(payer)
+        }
+    };
+    let mut currency = command.currency.unwrap_or(command.site.default_currency());
+    let mut landing = None;
+    if let Some(token) = &command.landing_token {
+        let resolved = app.settlements.resolve(token).await;
+        let resolved =
+            resolved.map_err(|failure| failure.map(|no| RegisterRejection::Landing(Box::new(no))))?;
+        if resolved.holder.is_some_and(|holder| Some(holder) != payer) {
+            return Err(Failure::Rejected(RegisterRejection::CloudAccountTaken));
+        }
+        currency = command.currency.unwrap_or(resolved.currency);
+        landing = Some(Landing {
+            vendor: resolved.vendor,
+            cloud_account_id: resolved.cloud_account_id,
+            instance_id: resolved.instance_id,
+            token_hash: Sha256::digest(token.as_bytes()).into(),
+        });
+    }
+    let address_proven = command.email_code.is_some();
+    Ok(Beginning { landing, currency, payer, codes, address_proven })
+}
+
+async fn begin(app: &App, asked: &Asked, command: Register) -> Outcome<RegistrationId> {
+    let beginning = prepare(app, asked, &command).await?;
+    let now = app.clock.now();
+    let (billing, username) = match &command.billing {
+        Billing::Create(username) => (BillingChoice::Create, Some(username.clone())),
+        Billing::Existing(username, _) => (BillingChoice::Existing, Some(username.clone())),
+        Billing::None => (BillingChoice::None, None),
+    };
+    let mut registration = Registration {
         registration_id: RegistrationId::new(now),
         site: command.site,
-        username: command.username,
-        currency: command.currency,
+        username,
+        currency: beginning.currency,
         workspace_name: command.workspace_name,
+        language: command.language,
+        plan: command.plan,
+        billing,
+        landing: beginning.landing,
         state: State::Running,
-        console_account_id: account.console_account_id,
-        billing_account_id: None,
+        console_account_id: ConsoleAccountId::new(now),
+        billing_account_id: beginning.payer,
+        subscription: None,
         workspace_id: None,
+        bound_at: None,
         created_at: now,
         completed_at: None,
     };
-    let request = Request { caller: asked.caller.clone(), request_id: asked.request_id, hash: asked.hash };
     let mut tx = app.pool.begin().await?;
-    if !store::console_accounts::insert(&mut tx, &account).await? {
+    for checked in &beginning.codes {
+        use_up(&mut tx, checked, now).await.map_err(by_code)?;
+    }
+    if !take_address(&mut tx, &mut registration, command.email, beginning.address_proven).await? {
         tx.rollback().await?;
         // The one who took the address may have been this very request, on another connection.
         return find(app, asked).await?.ok_or(Failure::Rejected(RegisterRejection::EmailTaken(command.site)));
     }
-    if !store::registrations::insert(&mut tx, &registration, &request).await? {
+    let request = Request { caller: asked.caller.clone(), request_id: asked.request_id, hash: asked.hash };
+    let inserted = store::registrations::insert(&mut tx, &registration, &request).await;
+    let inserted = inserted.map_err(|error| match broken_constraint(&error) {
+        Some("registrations_landing_key") => Failure::Rejected(RegisterRejection::LandingUsed),
+        _ => Failure::from(error),
+    })?;
+    if !inserted {
         tx.rollback().await?;
         let begun = find(app, asked).await?;
         return begun
@@ -184,14 +294,43 @@ async fn begin(app: &App, asked: &Asked, command: Register) -> Outcome<Registrat
     Ok(registration.registration_id)
 }
 
+/// Makes the console account, or takes the open one of the address when that was proven. False: the address is another's.
+async fn take_address(
+    connection: &mut PgConnection,
+    registration: &mut Registration,
+    email: Email,
+    address_proven: bool,
+) -> sqlx::Result<bool> {
+    let (site, found) = (registration.site, store::console_accounts::find_by_email);
+    if address_proven && let Some(account) = found(&mut *connection, site, &email).await? {
+        registration.console_account_id = account.console_account_id;
+        return Ok(account.state == AccountState::Open);
+    }
+    let account = ConsoleAccount {
+        console_account_id: registration.console_account_id,
+        site,
+        email,
+        display_name: String::new(),
+        phone: None,
+        state: AccountState::Open,
+        created_at: registration.created_at,
+    };
+    store::console_accounts::insert(connection, &account).await
+}
+
 /// Does the missing steps, one after the other.
 pub async fn go_on(app: &App, id: RegistrationId) -> Outcome<Registration> {
     loop {
         let registration = load(app, id).await?;
         match registration.next_step() {
             Step::BillingAccount => open_billing_account(app, id).await?,
+            Step::CloudAccount(payer, landing) => bind_cloud_account(app, id, payer, &landing).await?,
             Step::Workspace => create_workspace(app, &registration).await?,
             Step::Binding(workspace, payer) => bind(app, id, workspace, payer).await?,
+            Step::Method(workspace, payer, bought) => {
+                activate(app, &registration, (workspace, payer), bought).await?;
+            }
+            Step::Complete => complete(app, &registration).await?,
             Step::Done => return Ok(registration),
         }
     }
@@ -212,10 +351,13 @@ async fn open_billing_account(app: &App, id: RegistrationId) -> Outcome<()> {
     if registration.billing_account_id.is_some() {
         return Ok(());
     }
+    let Some(username) = registration.username.clone() else {
+        return Err(chassis::bug!("{id} is to have a billing account without a user name"));
+    };
     let console = store::console_accounts::get(&mut tx, registration.console_account_id).await?;
     let account = BillingAccount {
         billing_account_id: BillingAccountId::new(now),
-        username: registration.username.clone(),
+        username: username.clone(),
         currency: registration.currency,
         email: console.map(|account| account.email),
         phone: None,
@@ -230,7 +372,7 @@ async fn open_billing_account(app: &App, id: RegistrationId) -> Outcome<()> {
         fault::point("register.billing_account");
         return Ok(());
     }
-    store::registrations::update_username(&mut tx, id, &registration.username, State::UsernameTaken).await?;
+    store::registrations::update_username(&mut tx, id, &username, State::UsernameTaken).await?;
     tx.commit().await?;
     Err(Failure::Rejected(RegisterRejection::UsernameTaken(id)))
 }
@@ -239,9 +381,9 @@ async fn create_workspace(app: &App, registration: &Registration) -> Outcome<()>
     let id = registration.registration_id;
     let request_id = derived(id.uuid(), "workspace");
     let owner = registration.console_account_id;
-    let created =
-        app.workspaces.create(request_id, owner, &registration.workspace_name, registration.site).await;
-    let workspace_id: WorkspaceId = created.map_err(|failure| failure.map(RegisterRejection::Refused))?;
+    let described = (registration.workspace_name.as_str(), registration.language);
+    let created = app.workspaces.create(request_id, owner, described, registration.site).await;
+    let workspace_id: WorkspaceId = created.map_err(refused)?;
     fault::point("register.workspace_made");
     let mut connection = app.pool.acquire().await?;
     if store::registrations::update_workspace(&mut connection, id, workspace_id).await? == 0 {
@@ -251,16 +393,71 @@ async fn create_workspace(app: &App, registration: &Registration) -> Outcome<()>
     Ok(())
 }
 
-async fn bind(app: &App, id: RegistrationId, workspace: WorkspaceId, payer: BillingAccountId) -> Outcome<()> {
-    let request_id = derived(id.uuid(), "binding");
-    let bound = app.workspaces.bind(request_id, workspace, payer).await;
-    bound.map_err(|failure| failure.map(RegisterRejection::Refused))?;
-    fault::point("register.bound");
-    complete(app, id, &app.clock).await
+fn refused(failure: Failure<Refused>) -> Failure<RegisterRejection> {
+    failure.map(|refused| RegisterRejection::Refused(Box::new(refused)))
 }
 
-async fn complete(app: &App, id: RegistrationId, clock: &Clock) -> Outcome<()> {
+async fn bind_cloud_account(
+    app: &App,
+    id: RegistrationId,
+    payer: BillingAccountId,
+    landing: &Landing,
+) -> Outcome<()> {
+    let request_id = derived(id.uuid(), "cloud account");
+    let bound = app.settlements.bind(request_id, payer, landing).await.map_err(refused)?;
+    fault::point("register.cloud_account_bound");
     let mut connection = app.pool.acquire().await?;
-    store::registrations::mark_complete(&mut connection, id, clock.now()).await?;
+    if store::registrations::update_subscription(&mut connection, id, bound).await? == 0 {
+        return Err(Failure::fatal(format!("{id} has another subscription than {bound}")));
+    }
+    fault::point("register.cloud_account");
+    Ok(())
+}
+
+async fn bind(app: &App, id: RegistrationId, workspace: WorkspaceId, payer: BillingAccountId) -> Outcome<()> {
+    let request_id = derived(id.uuid(), "binding");
+    let from = app.workspaces.bind(request_id, workspace, payer).await.map_err(refused)?;
+    fault::point("register.bound");
+    store::registrations::mark_bound(&mut *app.pool.acquire().await?, id, from).await?;
+    fault::point("register.binding");
+    Ok(())
+}
+
+async fn activate(
+    app: &App,
+    registration: &Registration,
+    joined: (WorkspaceId, BillingAccountId),
+    subscription: SubscriptionId,
+) -> Outcome<()> {
+    let request_id = derived(registration.registration_id.uuid(), "method");
+    app.settlements.activate(request_id, joined, subscription).await.map_err(refused)?;
+    fault::point("register.activated");
+    complete(app, registration).await
+}
+
+/// Says so, and mails the owner of a commercial workspace, once (PLAN-10).
+async fn complete(app: &App, registration: &Registration) -> Outcome<()> {
+    let now = app.clock.now();
+    let mut tx = app.pool.begin().await?;
+    let done = store::registrations::mark_complete(&mut tx, registration.registration_id, now).await?;
+    if let Some(from) = registration.bound_at.filter(|_| done == 1) {
+        let parameters = [
+            ("workspace".to_owned(), registration.workspace_name.clone()),
+            ("commercial_time".to_owned(), from.to_offset(chassis::civil::BILLING_OFFSET).to_string()),
+        ];
+        let mail = Mail {
+            mail_id: uuid_at(now),
+            account_id: Some(User::Console(registration.console_account_id).to_string()),
+            address: None,
+            template: Template::WorkspaceActivated,
+            language: registration.language,
+            parameters: parameters.into(),
+            challenge_id: None,
+            attempts: 0,
+            created_at: now,
+        };
+        store::mails::insert(&mut tx, &mail).await?;
+    }
+    tx.commit().await?;
     Ok(())
 }

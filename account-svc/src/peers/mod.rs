@@ -1,4 +1,5 @@
 //! Other services, in this service's words.
 
 pub mod mailer;
+pub mod settlements;
 pub mod workspaces;

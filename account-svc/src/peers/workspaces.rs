@@ -4,23 +4,19 @@ use chassis::failure::Failure;
 use chassis::id::{BillingAccountId, ConsoleAccountId, WorkspaceId};
 use chassis::peer::{PeerChannel, is_refusal, silence};
 use chassis::site::Site;
-use chassis::status::reason_of;
+use chassis::status::Refused;
+use chassis::wire::instant;
+use tallystick_proto::common::v1::Language as WireLanguage;
 use tallystick_proto::workspace::v1::binding_service_client::BindingServiceClient;
 use tallystick_proto::workspace::v1::workspace_service_client::WorkspaceServiceClient;
 use tallystick_proto::workspace::v1::{BindingServiceBindRequest, WorkspaceServiceCreateRequest};
+use time::OffsetDateTime;
 use tonic::Status;
 use uuid::Uuid;
 
-const PEER: &str = "workspace-svc";
+use crate::domain::mail::Language;
 
-/// workspace-svc refused for good.
-#[derive(Debug)]
-pub struct Refused {
-    /// Who refused.
-    pub service: &'static str,
-    /// Its reason.
-    pub reason: String,
-}
+const PEER: &str = "workspace-svc";
 
 /// The client.
 #[derive(Clone)]
@@ -43,7 +39,7 @@ impl Workspaces {
         &self,
         request_id: Uuid,
         owner: ConsoleAccountId,
-        name: &str,
+        (name, language): (&str, Language),
         site: Site,
     ) -> Result<WorkspaceId, Failure<Refused>> {
         let request = WorkspaceServiceCreateRequest {
@@ -51,7 +47,10 @@ impl Workspaces {
             owner_console_account_id: owner.to_string(),
             name: name.to_owned(),
             site: site.to_wire(),
-            language: 0,
+            language: match language {
+                Language::Zh => WireLanguage::Zh.into(),
+                Language::En => WireLanguage::En.into(),
+            },
         };
         let answer = self.workspaces.clone().create(request).await.map_err(failure)?.into_inner();
         let workspace = answer.workspace.unwrap_or_default();
@@ -61,27 +60,31 @@ impl Workspaces {
             .map_err(|_| Failure::fatal(format!("{PEER} answered without a workspace id")))
     }
 
-    /// Binds it, once per request id.
+    /// Binds it, once per request id. Answers from when on.
     pub async fn bind(
         &self,
         request_id: Uuid,
         workspace: WorkspaceId,
         payer: BillingAccountId,
-    ) -> Result<(), Failure<Refused>> {
+    ) -> Result<OffsetDateTime, Failure<Refused>> {
         let request = BindingServiceBindRequest {
             request_id: request_id.to_string(),
             workspace_id: workspace.to_string(),
             billing_account_id: payer.to_string(),
             billing_account_code: None,
         };
-        self.bindings.clone().bind(request).await.map(drop).map_err(failure)
+        let answer = self.bindings.clone().bind(request).await.map_err(failure)?.into_inner();
+        let start = answer.binding.unwrap_or_default().start_time;
+        start
+            .as_ref()
+            .and_then(instant)
+            .ok_or_else(|| Failure::fatal(format!("{PEER} answered without the start of a binding")))
     }
 }
 
 fn failure(status: Status) -> Failure<Refused> {
     if is_refusal(&status) {
-        let reason = reason_of(&status).unwrap_or_else(|| format!("{:?}", status.code()));
-        Failure::Rejected(Refused { service: PEER, reason })
+        Failure::Rejected(Refused::of(PEER, &status))
     } else {
         Failure::Transient(silence(PEER, &status))
     }

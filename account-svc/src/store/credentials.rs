@@ -99,13 +99,13 @@ pub async fn replace(connection: &mut PgConnection, user: User, hash: &str) -> s
 pub async fn is_missing(
     connection: &mut PgConnection,
     console: ConsoleAccountId,
-    billing: BillingAccountId,
+    billing: Option<BillingAccountId>,
 ) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from account.console_accounts where console_account_id = $1 and password_hash is null)
              or exists (select from account.billing_accounts where billing_account_id = $2 and password_hash is null) as "missing!""#,
         console.uuid(),
-        billing.uuid(),
+        billing.map(BillingAccountId::uuid),
     )
     .fetch_one(connection)
     .await
@@ -115,7 +115,7 @@ pub async fn is_missing(
 pub async fn set_first(
     connection: &mut PgConnection,
     console: ConsoleAccountId,
-    billing: BillingAccountId,
+    billing: Option<BillingAccountId>,
     hash: &str,
 ) -> sqlx::Result<()> {
     sqlx::query!(
@@ -127,7 +127,7 @@ pub async fn set_first(
     .await?;
     sqlx::query!(
         "update account.billing_accounts set password_hash = $2 where billing_account_id = $1 and password_hash is null",
-        billing.uuid(),
+        billing.map(BillingAccountId::uuid),
         hash,
     )
     .execute(connection)

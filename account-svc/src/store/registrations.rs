@@ -1,13 +1,14 @@
 //! `account.registrations`
 
 use chassis::failure::Corrupt;
-use chassis::id::{BillingAccountId, ConsoleAccountId, RegistrationId, WorkspaceId};
+use chassis::id::{BillingAccountId, ConsoleAccountId, RegistrationId, SubscriptionId, WorkspaceId};
 use chassis::site::Site;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::registration::{Registration, State};
+use crate::domain::mail::Language;
+use crate::domain::registration::{BillingChoice, Landing, Plan, Registration, State};
 use crate::domain::username::Username;
 
 struct Row {
@@ -16,10 +17,19 @@ struct Row {
     username: String,
     currency: String,
     workspace_name: String,
+    language: String,
+    plan: String,
+    billing_choice: String,
+    vendor: Option<String>,
+    cloud_account_id: Option<String>,
+    instance_id: Option<String>,
+    landing_hash: Option<Vec<u8>>,
     state: String,
     console_account_id: Uuid,
     billing_account_id: Option<Uuid>,
+    subscription_id: Option<Uuid>,
     workspace_id: Option<Uuid>,
+    bound_at: Option<OffsetDateTime>,
     created_at: OffsetDateTime,
     completed_at: Option<OffsetDateTime>,
 }
@@ -29,16 +39,31 @@ impl TryFrom<Row> for Registration {
 
     fn try_from(row: Row) -> Result<Self, Corrupt> {
         let corrupt = |problem: &str| Corrupt::new("registrations", row.registration_id, problem);
+        let username = Some(row.username.as_str()).filter(|name| !name.is_empty());
+        let landing = match (row.vendor, row.cloud_account_id, row.instance_id, row.landing_hash) {
+            (Some(vendor), Some(cloud_account_id), Some(instance_id), Some(hash)) => {
+                let token_hash = hash.as_slice().try_into().map_err(|_| corrupt("landing_hash"))?;
+                Some(Landing { vendor, cloud_account_id, instance_id, token_hash })
+            }
+            _ => None,
+        };
         Ok(Self {
             registration_id: RegistrationId::from_uuid(row.registration_id),
             site: Site::from_word(&row.site).map_err(|_| corrupt("site"))?,
-            username: row.username.parse().map_err(|_| corrupt("username"))?,
+            username: username.map(str::parse).transpose().map_err(|_| corrupt("username"))?,
             currency: row.currency.parse().map_err(|_| corrupt("currency"))?,
+            language: Language::from_word(&row.language).ok_or_else(|| corrupt("language"))?,
+            plan: Plan::from_word(&row.plan).ok_or_else(|| corrupt("plan"))?,
+            billing: BillingChoice::from_word(&row.billing_choice)
+                .ok_or_else(|| corrupt("billing_choice"))?,
+            landing,
             state: State::from_word(&row.state).ok_or_else(|| corrupt("state"))?,
             workspace_name: row.workspace_name,
             console_account_id: ConsoleAccountId::from_uuid(row.console_account_id),
             billing_account_id: row.billing_account_id.map(BillingAccountId::from_uuid),
+            subscription: row.subscription_id.map(SubscriptionId::from_uuid),
             workspace_id: row.workspace_id.map(WorkspaceId::from_uuid),
+            bound_at: row.bound_at,
             created_at: row.created_at,
             completed_at: row.completed_at,
         })
@@ -55,27 +80,38 @@ pub struct Request {
     pub hash: [u8; 32],
 }
 
-/// False when the request has begun a registration already.
+/// False when the request has begun a registration already; breaks `registrations_landing_key` when the landing token has.
 pub async fn insert(
     connection: &mut PgConnection,
     registration: &Registration,
     request: &Request,
 ) -> sqlx::Result<bool> {
+    let landing = registration.landing.as_ref();
     let done = sqlx::query!(
         "insert into account.registrations (registration_id, caller, request_id, request_hash, site, username, currency, \
-         workspace_name, state, console_account_id, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+         workspace_name, state, console_account_id, created_at, language, plan, billing_choice, vendor, cloud_account_id, \
+         instance_id, landing_hash, billing_account_id) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
          on conflict on constraint registrations_request_key do nothing",
         registration.registration_id.uuid(),
         request.caller,
         request.request_id,
         request.hash.as_slice(),
         registration.site.word(),
-        registration.username.to_string(),
+        registration.username.as_ref().map(ToString::to_string).unwrap_or_default(),
         registration.currency.code(),
         registration.workspace_name,
         registration.state.word(),
         registration.console_account_id.uuid(),
         registration.created_at,
+        registration.language.word(),
+        registration.plan.word(),
+        registration.billing.word(),
+        landing.map(|landing| &landing.vendor),
+        landing.map(|landing| &landing.cloud_account_id),
+        landing.map(|landing| &landing.instance_id),
+        landing.map(|landing| landing.token_hash.as_slice()),
+        registration.billing_account_id.map(BillingAccountId::uuid),
     )
     .execute(connection)
     .await?;
@@ -101,8 +137,9 @@ pub async fn find_by_request(
 pub async fn get(connection: &mut PgConnection, id: RegistrationId) -> sqlx::Result<Option<Registration>> {
     let row = sqlx::query_as!(
         Row,
-        "select registration_id, site, username, currency, workspace_name, state, console_account_id, billing_account_id, \
-         workspace_id, created_at, completed_at from account.registrations where registration_id = $1",
+        "select registration_id, site, username, currency, workspace_name, language, plan, billing_choice, vendor, cloud_account_id, \
+         instance_id, landing_hash, state, console_account_id, billing_account_id, subscription_id, workspace_id, bound_at, \
+         created_at, completed_at from account.registrations where registration_id = $1",
         id.uuid(),
     )
     .fetch_optional(connection)
@@ -116,8 +153,9 @@ pub async fn get_for_update(
 ) -> sqlx::Result<Option<Registration>> {
     let row = sqlx::query_as!(
         Row,
-        "select registration_id, site, username, currency, workspace_name, state, console_account_id, billing_account_id, \
-         workspace_id, created_at, completed_at from account.registrations where registration_id = $1 for update",
+        "select registration_id, site, username, currency, workspace_name, language, plan, billing_choice, vendor, cloud_account_id, \
+         instance_id, landing_hash, state, console_account_id, billing_account_id, subscription_id, workspace_id, bound_at, \
+         created_at, completed_at from account.registrations where registration_id = $1 for update",
         id.uuid(),
     )
     .fetch_optional(connection)
@@ -150,7 +188,8 @@ pub async fn update_username(
     state: State,
 ) -> sqlx::Result<u64> {
     let done = sqlx::query!(
-        "update account.registrations set username = $2, state = $3 where registration_id = $1 and billing_account_id is null",
+        "update account.registrations set username = $2, state = $3 where registration_id = $1 and billing_account_id is null \
+         and billing_choice = 'CREATE'",
         id.uuid(),
         username.to_string(),
         state.word(),
@@ -176,6 +215,37 @@ pub async fn update_billing_account(
     Ok(done.rows_affected())
 }
 
+pub async fn update_subscription(
+    connection: &mut PgConnection,
+    id: RegistrationId,
+    subscription: SubscriptionId,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update account.registrations set subscription_id = $2 \
+         where registration_id = $1 and (subscription_id is null or subscription_id = $2)",
+        id.uuid(),
+        subscription.uuid(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+pub async fn mark_bound(
+    connection: &mut PgConnection,
+    id: RegistrationId,
+    commercial_from: OffsetDateTime,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update account.registrations set bound_at = coalesce(bound_at, $2) where registration_id = $1",
+        id.uuid(),
+        commercial_from,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// The workspace of a registration is the same whoever writes it: its request id follows from the registration.
 pub async fn update_workspace(
     connection: &mut PgConnection,
@@ -193,14 +263,15 @@ pub async fn update_workspace(
     Ok(done.rows_affected())
 }
 
+/// Answers 0 when it was complete.
 pub async fn mark_complete(
     connection: &mut PgConnection,
     id: RegistrationId,
     now: OffsetDateTime,
 ) -> sqlx::Result<u64> {
     let done = sqlx::query!(
-        "update account.registrations set state = 'COMPLETE', completed_at = coalesce(completed_at, $2) \
-         where registration_id = $1",
+        "update account.registrations set state = 'COMPLETE', completed_at = $2 \
+         where registration_id = $1 and state <> 'COMPLETE'",
         id.uuid(),
         now,
     )

@@ -84,6 +84,7 @@ impl Journey {
             currency_code: customer.currency_code,
             workspace_name: customer.workspace_name,
             password: customer.password,
+            ..Default::default()
         };
         let answer = self.clients.registrations.clone().register(request).await.context("registering")?;
         answer.into_inner().registration.context("the answer has no registration")

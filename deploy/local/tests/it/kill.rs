@@ -7,10 +7,17 @@ use std::sync::Arc;
 use chassis::cluster::Server;
 use chassis::scratch::test_server;
 use sqlx::Connection as _;
+use tallystick_proto::account::v1::registration::State;
+use tallystick_proto::account::v1::registration_service_client::RegistrationServiceClient;
+use tallystick_proto::account::v1::{Registration, RegistrationServiceRegisterRequest};
+use tallystick_proto::common::v1::{Site, Vendor};
+use tallystick_proto::settlement::v1::SimulatedMarketplaceServiceSubscribeRequest;
+use tallystick_proto::settlement::v1::simulated_marketplace_service_client::SimulatedMarketplaceServiceClient;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
+use tonic::Status;
 
-const POINTS: [&str; 22] = [
+const POINTS: [&str; 23] = [
     "demo.prices_loaded",
     "register.console_account",
     "register.billing_account",
@@ -19,6 +26,7 @@ const POINTS: [&str; 22] = [
     "register.workspace_made",
     "register.workspace",
     "register.bound",
+    "register.binding",
     "demo.voucher_granted",
     "top_up.before_commit",
     "top_up.committed",
@@ -111,5 +119,129 @@ async fn killed_at_any_named_point_and_started_again_it_bills_and_settles_once()
     }
     while let Some(run) = runs.join_next().await {
         run.unwrap();
+    }
+}
+
+/// The steps of a registration that only customers of marketplaces take.
+const MARKETPLACE_POINTS: [&str; 4] =
+    ["register.cloud_account_bound", "register.cloud_account", "register.activated", "mail.sent"];
+
+/// The program with the demonstration played, serving; killed when it is dropped.
+struct Serving {
+    child: tokio::process::Child,
+    home: std::path::PathBuf,
+    port_base: u16,
+}
+
+impl Serving {
+    async fn start(server: &Server, database: &str, port_base: u16, kill_at: Option<&str>) -> Self {
+        let home = std::env::temp_dir().join(format!("{database}-home"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
+        command
+            .args(["--port-base", &port_base.to_string(), "--database", database, "--home"])
+            .arg(&home)
+            .env("DATABASE_URL", server.admin_url("postgres"))
+            .env_remove("TALLYSTICK_KILL_AT")
+            .stdout(std::process::Stdio::null())
+            .kill_on_drop(true);
+        if let Some(point) = kill_at {
+            command.env("TALLYSTICK_KILL_AT", point);
+        }
+        let token = home.join("operator.token");
+        if token.exists() {
+            std::fs::remove_file(&token).unwrap();
+        }
+        let child = command.spawn().unwrap();
+        let wait = async {
+            while !token.exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(120), wait).await.expect("it serves");
+        Self { child, home, port_base }
+    }
+
+    fn channel(&self, offset: u16) -> tonic::transport::Channel {
+        let uri = format!("http://127.0.0.1:{}", self.port_base + offset);
+        tonic::transport::Endpoint::from_shared(uri).unwrap().connect_lazy()
+    }
+
+    fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let token = std::fs::read_to_string(self.home.join("operator.token")).unwrap();
+        let mut request = tonic::Request::new(message);
+        request.metadata_mut().insert("authorization", format!("Bearer {}", token.trim()).parse().unwrap());
+        request
+    }
+}
+
+/// Buys and registers. Every call may be repeated; the one that the process dies in is not answered.
+async fn register_from_marketplace(serving: &Serving, landing: &mut String) -> Result<Registration, Status> {
+    let mut marketplaces = SimulatedMarketplaceServiceClient::new(serving.channel(3));
+    let mut registrations = RegistrationServiceClient::new(serving.channel(0));
+    if landing.is_empty() {
+        let buy = SimulatedMarketplaceServiceSubscribeRequest {
+            vendor: Vendor::AlibabaCloud.into(),
+            cloud_account_id: "uid-1".to_owned(),
+            instance_id: "i-1".to_owned(),
+            currency_code: "CNY".to_owned(),
+        };
+        *landing = marketplaces.subscribe(serving.request(buy)).await?.into_inner().landing_token;
+    }
+    let register = RegistrationServiceRegisterRequest {
+        request_id: "01900000-0000-7000-8000-000000000077".to_owned(),
+        site: Site::Cn1Hangzhou.into(),
+        email: "market@example.com".to_owned(),
+        username: "market-ltd".to_owned(),
+        workspace_name: "Market".to_owned(),
+        password: "correct horse battery".to_owned(),
+        landing_token: landing.clone(),
+        ..Default::default()
+    };
+    let answer = registrations.register(serving.request(register)).await?;
+    Ok(answer.into_inner().registration.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_marketplace_registration_that_is_killed_at_any_step_ends_with_one_of_each() {
+    let server = test_server().await.unwrap();
+    for (number, point) in (0_u16..).zip(MARKETPLACE_POINTS) {
+        let database = format!("market_{}_{number}", std::process::id());
+        let port_base = 52_600 + number * 10;
+        let mut landing = String::new();
+        // The demonstration's own mail goes out before: only the marketplace's steps are met while it serves.
+        let first = if point == "mail.sent" { None } else { Some(point) };
+        let mut serving = Serving::start(server, &database, port_base, first).await;
+        let answer = register_from_marketplace(&serving, &mut landing).await;
+        match first {
+            Some(_) => {
+                answer.expect_err(point);
+                let status = serving.child.wait().await.unwrap();
+                assert_eq!(status.signal(), Some(SIGKILL), "{point} was never met");
+            }
+            None => drop(answer.unwrap()),
+        }
+        drop(serving);
+        let mut serving = Serving::start(server, &database, port_base, None).await;
+        // The keys of landing tokens are new with the process: what began with a token goes on without it.
+        let registration = register_from_marketplace(&serving, &mut landing).await.unwrap();
+        assert_eq!(registration.state(), State::Complete, "{point}");
+        let mut admin = server.connect(&database).await.unwrap();
+        for (sql, count) in [
+            ("select count(*) from account.registrations where state = 'COMPLETE'", 2),
+            ("select count(*) from account.console_accounts", 2),
+            ("select count(*) from account.billing_accounts", 2),
+            ("select count(*) from workspace.workspaces", 2),
+            ("select count(*) from workspace.bindings", 2),
+            ("select count(*) from settlement.subscriptions where billing_account_id is not null", 1),
+            ("select count(*) from settlement.settlement_methods where cause = 'ACTIVATION'", 1),
+            ("select count(*) from account.mails where template = 'WORKSPACE_ACTIVATED'", 2),
+        ] {
+            let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut admin).await.unwrap();
+            assert_eq!(found, count, "{point}: {sql}");
+        }
+        admin.close().await.unwrap();
+        serving.child.kill().await.unwrap();
+        std::fs::remove_dir_all(&serving.home).unwrap();
+        chassis::scratch::drop_database(server, &database).await.unwrap();
     }
 }
