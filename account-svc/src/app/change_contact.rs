@@ -134,6 +134,9 @@ pub async fn change_console_contact(
         Some("console_accounts_phone_key") => Failure::Rejected(ChangeRejection::PhoneTaken),
         _ => Failure::from(error),
     })?;
+    if matches!(contact, Contact::Email(..)) {
+        store::challenges::delete_unused(&mut tx, &user.to_string()).await?;
+    }
     request.store(&mut tx, app.schema, &account).await?;
     tx.commit().await?;
     Ok(Outcome::Fresh(account))
@@ -176,6 +179,9 @@ pub async fn change_billing_contact(
             store::billing_accounts::update_phone(&mut tx, id, phone).await?;
             account.phone = Some(phone.clone());
         }
+    }
+    if matches!(contact, Contact::Email(..)) {
+        store::challenges::delete_unused(&mut tx, &user.to_string()).await?;
     }
     request.store(&mut tx, app.schema, &account).await?;
     tx.commit().await?;

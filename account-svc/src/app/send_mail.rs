@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chassis::auth::User;
-use chassis::failure::Failure;
+use chassis::failure::{Failure, is_transient};
 use chassis::fault;
 use chassis::id::uuid_at;
 use chassis::idempotency::{Idempotent, Outcome};
@@ -73,6 +73,9 @@ pub async fn deliver_mail(app: &App) -> anyhow::Result<bool> {
     let due = store::mails::list_due(&mut *app.pool.acquire().await?, 1).await?;
     let Some(mail) = due.first() else { return Ok(false) };
     if let Err(error) = deliver(app, mail).await {
+        if error.downcast_ref::<sqlx::Error>().is_some_and(is_transient) {
+            return Err(error.context("mails"));
+        }
         // One that cannot be written holds back no other.
         tracing::error!(mail_id = %mail.mail_id, error = format!("{error:#}"), "a mail cannot be written");
         let mut connection = app.pool.acquire().await?;

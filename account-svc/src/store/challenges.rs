@@ -89,6 +89,14 @@ pub async fn mark_used(
     Ok(done.rows_affected() == 1)
 }
 
+/// Forgets the codes of an account that nobody has used: they went to an address that is its own no more.
+pub async fn delete_unused(connection: &mut PgConnection, account_id: &str) -> sqlx::Result<()> {
+    sqlx::query!("delete from account.challenges where account_id = $1 and used_by is null", account_id)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
 /// Removes some that prove nothing any more. Answers how many.
 pub async fn delete_before(
     connection: &mut PgConnection,

@@ -6,7 +6,7 @@ use chassis::idempotency::{Idempotent, respond};
 use chassis::page::Page;
 use chassis::status::Refusal;
 use chassis::wire::{Violations, caller, timestamp};
-use tallystick_proto::common::v1::{ErrorReason, Vendor as WireVendor};
+use tallystick_proto::common::v1::{Caller as CallerKind, ErrorReason, Vendor as WireVendor};
 use tallystick_proto::settlement::v1 as wire;
 use tallystick_proto::settlement::v1::cloud_account_service_bind_request::Proof as WireProof;
 use tallystick_proto::settlement::v1::cloud_account_service_server::CloudAccountService;
@@ -175,7 +175,16 @@ impl CloudAccountService for Room {
             }
             Some(WireProof::Purchase(bought)) => {
                 let ids = (bought.vendor, &*bought.cloud_account_id, &*bought.instance_id);
-                purchase(&mut violations, "purchase.", ids).map(Proof::Purchase)
+                // A service has resolved a landing token before it names what it stands for (MK-2).
+                let resolved = caller.kind == CallerKind::Service;
+                let typed = purchase(&mut violations, "purchase.", ids)
+                    .filter(|it| resolved || it.vendor.ids_are_typed());
+                if typed.is_none() && violations.is_empty() {
+                    let problem =
+                        "must be Huawei Cloud or Alibaba Cloud: others redirect with a landing token";
+                    violations.add("purchase.vendor", problem);
+                }
+                typed.map(Proof::Purchase)
             }
         };
         let ((request_id, id), proof) = violations.into_result(request_id.zip(id).zip(proof))?;
@@ -194,6 +203,9 @@ impl CloudAccountService for Room {
         let filter = format!("cloud accounts {}", request.billing_account_id);
         let page = Page::parse(&mut violations, request.page_size, &request.page_token, &filter);
         let after = page.as_ref().and_then(|page| page.after_as::<String>(&mut violations));
+        if after.as_ref().is_some_and(|after| after.contains('\0') || !after.contains(SEPARATOR)) {
+            violations.add("page_token", "must be one that this list answered");
+        }
         let (id, page) = violations.into_result(id.zip(page))?;
         let after = after.as_deref().and_then(|after| after.split_once(SEPARATOR));
         let rows = read_methods::cloud_accounts(&self.app, id, after, page.fetch_limit()).await;
@@ -276,6 +288,12 @@ impl From<MethodRejection> for Refusal {
             MethodRejection::Dissolved(id) => {
                 precondition(ErrorReason::WorkspaceDissolved, format!("{id} is dissolved"))
                     .with("workspaceId", id)
+            }
+            MethodRejection::PayerChanges(id, until) => {
+                let message = format!("another billing account pays for {id} soon");
+                precondition(ErrorReason::BindingChangePending, message)
+                    .with("workspaceId", id)
+                    .with("effectiveTime", until)
             }
             MethodRejection::Rule(refused, site) => {
                 let site = site.map(|site| format!("SITE_{}", site.word())).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Domain to wire, and rejections to refusals.
 
-use chassis::id::{BillId, VoucherId};
+use chassis::id::{BillId, SubscriptionId, VoucherId};
 use chassis::money::MONEY_LIMIT;
 use chassis::status::Refusal;
 use chassis::wire::{date, money, timestamp};
@@ -78,10 +78,14 @@ fn allocation(part: &Allocation) -> wire::Allocation {
         SourceKind::Cash => (wire::allocation::Source::Cash, None),
         SourceKind::CloudAccount => (wire::allocation::Source::CloudAccount, part.source_id),
     };
+    let source_id = source_id.map(|id| match part.kind {
+        SourceKind::CloudAccount => SubscriptionId::from_uuid(id).to_string(),
+        _ => VoucherId::from_uuid(id).to_string(),
+    });
     wire::Allocation {
         line_number: part.line_number,
         source: source.into(),
-        source_id: source_id.map(|id| VoucherId::from_uuid(id).to_string()).unwrap_or_default(),
+        source_id: source_id.unwrap_or_default(),
         amount: Some(money(part.amount)),
     }
 }

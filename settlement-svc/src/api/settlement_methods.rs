@@ -91,7 +91,8 @@ impl SettlementMethodService for Room {
         let after = page.as_ref().and_then(|page| page.after_as::<i64>(&mut violations));
         let after = after.and_then(|micros| {
             let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000);
-            violations.check("page_token", time.map_err(|_| "must be one that this list answered"))
+            let time = time.ok().filter(|time| (1970..3000).contains(&time.year()));
+            violations.check("page_token", time.ok_or("must be one that this list answered"))
         });
         let (id, page) = violations.into_result(id.zip(page))?;
         let rows = read_methods::methods(&self.app, id, after, page.fetch_limit()).await;

@@ -8,7 +8,7 @@ use chassis::idempotency::{Idempotent, Outcome};
 use chassis::outbox;
 use chassis::site::Site;
 use sqlx::PgConnection;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::App;
 use super::open_book::currency_of;
@@ -32,6 +32,8 @@ pub enum MethodRejection {
     NotBound(WorkspaceId),
     /// It is dissolved.
     Dissolved(WorkspaceId),
+    /// Another account pays from then on.
+    PayerChanges(WorkspaceId, OffsetDateTime),
     /// A rule refuses.
     Rule(Refused, Option<Site>),
 }
@@ -77,13 +79,12 @@ async fn ask(app: &App, id: WorkspaceId, wanted: Wanted, by: &By) -> Result<Aske
         Wanted::Subscription(_) => app.packages.run(payer, UsageDate::of(now)).await?,
         Wanted::BillingAccount => false,
     };
-    let cause = match (by.is_operator, workspace.is_locked) {
-        (true, _) => Cause::Operator,
-        (false, true) => Cause::Unlocking,
-        (false, false) => Cause::Holder,
-    };
+    if let (Wanted::Subscription(_), Some(until)) = (wanted, workspace.payer_until) {
+        return Err(rejected(MethodRejection::PayerChanges(id, until)));
+    }
     let facts = Facts {
         current: None,
+        left_behind: false,
         channel: None,
         site_vendor: Vendor::of_site(workspace.site.word()),
         any_method: false,
@@ -91,7 +92,7 @@ async fn ask(app: &App, id: WorkspaceId, wanted: Wanted, by: &By) -> Result<Aske
         arrears: owed.is_positive().then_some(owed),
         package_runs,
         last_counted: None,
-        cause,
+        cause: if by.is_operator { Cause::Operator } else { Cause::Holder },
         now,
     };
     Ok(Asked { workspace, payer, facts })
@@ -114,6 +115,20 @@ fn current(described: &Described, payer: BillingAccountId) -> Option<Subscriptio
     described.subscription.clone().filter(|subscription| subscription.billing_account_id == Some(payer))
 }
 
+/// Writes it down, from now on; two that follow each other within a clock's tick or across replicas keep their order.
+async fn write(
+    connection: &mut PgConnection,
+    mut method: SettlementMethod,
+    last: Option<&SettlementMethod>,
+    label: &str,
+) -> sqlx::Result<SettlementMethod> {
+    if let Some(last) = last {
+        method.effective_from = method.effective_from.max(last.effective_from + Duration::MICROSECOND);
+    }
+    store::settlement_methods::insert(connection, &method, label).await?;
+    Ok(method)
+}
+
 /// Changes it, once per request.
 pub async fn change_method(
     app: &App,
@@ -133,10 +148,15 @@ pub async fn change_method(
     let target = target(&mut tx, payer, wanted).await?;
     store::settlement_methods::hold(&mut tx, id).await?;
     facts.now = app.clock.now();
-    let until_now = facts.now + Duration::MICROSECOND;
-    let present = store::settlement_methods::in_force(&mut tx, id, until_now).await?;
-    let present = describe(&mut tx, id, present).await?;
+    let last = store::settlement_methods::newest(&mut tx, id).await?;
+    let present = describe(&mut tx, id, last.clone()).await?;
     facts.current = current(&present, payer);
+    facts.left_behind = present.subscription.is_some() && facts.current.is_none();
+    // A subscription that is not active has had the workspace locked, or will have: the order waits its turn.
+    let unlocks = present.subscription.as_ref().is_some_and(|it| it.state != State::Active);
+    if unlocks && facts.cause == Cause::Holder {
+        facts.cause = Cause::Unlocking;
+    }
     facts.channel = present.channel;
     facts.any_method = store::any_methods::is_allowed(&mut tx, payer).await?;
     facts.last_counted = store::settlement_methods::last_counted(&mut tx, id).await?;
@@ -152,8 +172,8 @@ pub async fn change_method(
         },
         cause: facts.cause,
     };
-    store::settlement_methods::insert(&mut tx, &method, &by.label).await?;
-    if workspace.is_locked {
+    let method = write(&mut tx, method, last.as_ref(), &by.label).await?;
+    if unlocks {
         let event = lock_event(Order::Unlock, id, derived(request.request_id(), "unlock"));
         outbox::append(&mut tx, app.schema, &event, facts.now).await?;
     }
@@ -186,7 +206,7 @@ pub async fn activate_method(
         return Err(Failure::Rejected(MethodRejection::Rule(refused, None)));
     }
     store::settlement_methods::hold(&mut tx, id).await?;
-    if store::settlement_methods::in_force(&mut tx, id, now + Duration::MICROSECOND).await?.is_some() {
+    if store::settlement_methods::newest(&mut tx, id).await?.is_some() {
         return Err(Failure::Rejected(MethodRejection::Rule(Refused::Unchanged, None)));
     }
     let method = SettlementMethod {

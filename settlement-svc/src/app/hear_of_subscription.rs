@@ -6,7 +6,7 @@ use chassis::id::{SubscriptionId, WorkspaceId, derived};
 use chassis::money::Currency;
 use chassis::outbox;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::App;
 use crate::domain::cloud_account::{Consequence, Event, Payer, Purchase, State, Subscription};
@@ -82,7 +82,8 @@ async fn hear_of_subscription(
     let mut tx = app.pool.begin().await?;
     let subscription = store::subscriptions::get_for_update(&mut tx, id).await?;
     let mut subscription = subscription.ok_or_else(missing)?;
-    let after = event.state_after(subscription.state);
+    let before = subscription.state;
+    let after = event.state_after(before);
     let after = after.ok_or(Failure::Rejected(VendorRejection::Ended(id)))?;
     if after == subscription.state {
         return Ok(subscription);
@@ -90,7 +91,7 @@ async fn hear_of_subscription(
     subscription.state = after;
     subscription.ended_at = (after == State::Ended).then_some(now);
     store::subscriptions::update(&mut tx, &subscription).await?;
-    let consequence = event.consequence(subscription.purchase.vendor, payer);
+    let consequence = event.consequence(before, subscription.purchase.vendor, payer);
     for workspace in store::settlement_methods::settled_by(&mut tx, id).await? {
         follow(app, &mut tx, (&subscription, workspace), consequence, now).await?;
     }
@@ -107,19 +108,24 @@ async fn follow(
     now: OffsetDateTime,
 ) -> Result<(), Failure<VendorRejection>> {
     let id = subscription.subscription_id;
+    store::settlement_methods::hold(&mut *connection, workspace).await?;
+    let last = store::settlement_methods::newest(&mut *connection, workspace).await?;
+    let Some(last) = last.filter(|last| last.subscription == Some(id)) else {
+        // Another call has changed the method since it was listed.
+        return Ok(());
+    };
     let name = format!("{consequence:?} {workspace} {}", now.unix_timestamp_nanos());
     let request_id = derived(id.uuid(), &name);
     let order = match consequence {
         Consequence::Lock => Order::Lock,
         Consequence::Unlock => Order::Unlock,
         Consequence::Switch => {
-            store::settlement_methods::hold(&mut *connection, workspace).await?;
             let Some(payer) = subscription.billing_account_id else {
                 return Err(chassis::bug!("{id} settles {workspace} and is nobody's"));
             };
             let method = SettlementMethod {
                 workspace_id: workspace,
-                effective_from: app.clock.now(),
+                effective_from: app.clock.now().max(last.effective_from + Duration::MICROSECOND),
                 billing_account_id: payer,
                 subscription: None,
                 cause: Cause::SubscriptionEnded,

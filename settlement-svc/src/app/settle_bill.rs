@@ -15,7 +15,6 @@ use uuid::Uuid;
 use super::App;
 use super::open_book::lock_book;
 use super::top_up::{WalletRejection, checked_currency, ledger_failure};
-use crate::domain::cloud_account::State;
 use crate::domain::deduction::{Allocation, Deduction, Remainder, Source, SourceKind, deduct};
 use crate::domain::ledger::{AccountKey, AccountKind, Book, Code};
 use crate::domain::settlement::{Bill, Settlement};
@@ -90,8 +89,8 @@ pub async fn settle_bill(app: &App, bill: &Bill) -> Outcome<Settlement> {
     Ok(settlement)
 }
 
-/// The subscription that settles a bill: the method of its day is the one in force at its 24:00 (DEC-22). One that is not active, or not the payer's, does
-/// not: the wallet pays.
+/// The subscription that settles a bill: the method of its day is the one in force at its 24:00 (DEC-22). One that had ended by then, or is not the
+/// payer's, settles nothing: the wallet pays.
 async fn subscription_of(connection: &mut PgConnection, bill: &Bill) -> Outcome<Option<SubscriptionId>> {
     let method =
         store::settlement_methods::in_force(&mut *connection, bill.workspace_id, bill.usage_date.end())
@@ -100,7 +99,7 @@ async fn subscription_of(connection: &mut PgConnection, bill: &Bill) -> Outcome<
     let subscription = store::subscriptions::get(connection, id).await?;
     let subscription =
         subscription.ok_or_else(|| Failure::fatal(format!("{id} is a method and is not there")))?;
-    let settles = subscription.state == State::Active
+    let settles = subscription.ended_at.is_none_or(|ended| ended >= bill.usage_date.end())
         && subscription.billing_account_id == Some(bill.billing_account_id)
         && subscription.currency == bill.total.currency();
     Ok(settles.then_some(id))

@@ -36,6 +36,11 @@ impl Vendor {
         Self::ALL.into_iter().find(|vendor| vendor.word() == word)
     }
 
+    /// Whether customers type what they bought: the others redirect them with a landing token (MK-5, SM-6).
+    pub fn ids_are_typed(self) -> bool {
+        matches!(self, Self::HuaweiCloud | Self::AlibabaCloud)
+    }
+
     /// The vendor that operates a site, whose accounts may settle there without further leave (REG-1, SM-5).
     pub fn of_site(site: &str) -> Option<Self> {
         match site {
@@ -140,13 +145,13 @@ impl Event {
         }
     }
 
-    /// The policy per vendor and event (CF-1, DEC-44): only Alibaba Cloud's customers who close by themselves go on unlocked, and only if the
-    /// billing account that is to pay is open.
-    pub fn consequence(self, vendor: Vendor, payer: Payer) -> Consequence {
-        match (self, vendor, payer) {
-            (Self::Reinstated, _, _) => Consequence::Unlock,
-            (Self::Closed, Vendor::AlibabaCloud, Payer::Open) => Consequence::Switch,
-            (Self::Closed | Self::Expired | Self::Frozen, _, _) => Consequence::Lock,
+    /// The policy per vendor and event (CF-1, DEC-44): only Alibaba Cloud's customers who close by themselves what was active go on unlocked, and
+    /// only if the billing account that is to pay is open.
+    pub fn consequence(self, before: State, vendor: Vendor, payer: Payer) -> Consequence {
+        match (self, before, vendor, payer) {
+            (Self::Reinstated, ..) => Consequence::Unlock,
+            (Self::Closed, State::Active, Vendor::AlibabaCloud, Payer::Open) => Consequence::Switch,
+            (Self::Closed | Self::Expired | Self::Frozen, ..) => Consequence::Lock,
         }
     }
 }
@@ -173,10 +178,16 @@ mod tests {
                 } else {
                     Consequence::Lock
                 };
-                assert_eq!(event.consequence(vendor, Payer::Open), expected, "{vendor:?} {event:?}");
-                assert_eq!(event.consequence(vendor, Payer::Closed), Consequence::Lock);
+                let open = event.consequence(State::Active, vendor, Payer::Open);
+                assert_eq!(open, expected, "{vendor:?} {event:?}");
+                let frozen = event.consequence(State::Frozen, vendor, Payer::Open);
+                assert_eq!(frozen, Consequence::Lock, "its lock stays");
+                assert_eq!(event.consequence(State::Active, vendor, Payer::Closed), Consequence::Lock);
             }
-            assert_eq!(Event::Reinstated.consequence(vendor, Payer::Open), Consequence::Unlock);
+            assert_eq!(
+                Event::Reinstated.consequence(State::Frozen, vendor, Payer::Open),
+                Consequence::Unlock
+            );
             assert_eq!(Vendor::from_word(vendor.word()), Some(vendor));
         }
     }

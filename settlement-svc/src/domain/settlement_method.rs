@@ -72,6 +72,8 @@ pub enum Target {
 pub struct Facts {
     /// The subscription that settles now; None: the billing account does.
     pub current: Option<Subscription>,
+    /// The method in force names a subscription of an earlier payer's: it settles nothing, and the billing account may be chosen.
+    pub left_behind: bool,
     /// The marketplace that the workspace came through (SM-7).
     pub channel: Option<Vendor>,
     /// The vendor that operates its site.
@@ -124,7 +126,7 @@ pub enum Refused {
 pub fn judge(facts: &Facts, target: &Target) -> Result<(), Refused> {
     let current = facts.current.as_ref();
     let unchanged = match target {
-        Target::BillingAccount => current.is_none(),
+        Target::BillingAccount => current.is_none() && !facts.left_behind,
         Target::Subscription(wanted) => {
             current.is_some_and(|now| now.subscription_id == wanted.subscription_id)
         }
@@ -207,6 +209,7 @@ mod tests {
     fn facts(current: Option<Subscription>) -> Facts {
         Facts {
             current,
+            left_behind: false,
             channel: None,
             site_vendor: Some(Vendor::AlibabaCloud),
             any_method: false,
@@ -273,6 +276,14 @@ mod tests {
             Subscription { currency: Currency::Usd, ..subscription(7, Vendor::AlibabaCloud, State::Active) };
         let refused = judge(&facts(None), &Target::Subscription(dollars));
         assert_eq!(refused, Err(Refused::Currency { required: Currency::Cny, given: Currency::Usd }));
+    }
+
+    #[test]
+    fn what_an_earlier_payer_left_can_be_changed_away_from_and_excuses_nothing() {
+        let owed = Money::new(Decimal::new(100, 2), Currency::Cny).unwrap();
+        let left = Facts { left_behind: true, arrears: Some(owed), ..facts(None) };
+        assert_eq!(judge(&left, &Target::BillingAccount), Ok(()));
+        assert_eq!(judge(&left, &fitting()), Err(Refused::Arrears(owed)));
     }
 
     #[test]

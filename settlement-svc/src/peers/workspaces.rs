@@ -6,6 +6,7 @@ use chassis::money::Currency;
 use chassis::outbox::{Event, Undelivered, undelivered};
 use chassis::peer::{PeerChannel, silence};
 use chassis::site::Site;
+use chassis::wire::instant;
 use prost::Message as _;
 use tallystick_proto::workspace::v1::binding_service_client::BindingServiceClient;
 use tallystick_proto::workspace::v1::lock::Cause;
@@ -15,6 +16,7 @@ use tallystick_proto::workspace::v1::{
     BindingServiceGetRequest, WorkspaceServiceGetRequest, WorkspaceServiceLockRequest,
     WorkspaceServiceUnlockRequest,
 };
+use time::OffsetDateTime;
 use tonic::Code;
 use uuid::Uuid;
 
@@ -29,12 +31,12 @@ const UNLOCK: &str = "Unlock";
 pub struct Workspace {
     /// Where.
     pub site: Site,
-    /// Its lock runs or is over.
-    pub is_locked: bool,
     /// It is dissolved.
     pub is_dissolved: bool,
     /// Who pays, and in what; None: nobody.
     pub payer: Option<(BillingAccountId, Currency)>,
+    /// When its payer changes, if that is settled.
+    pub payer_until: Option<OffsetDateTime>,
 }
 
 /// The client.
@@ -87,22 +89,23 @@ impl Workspaces {
         };
         let request = BindingServiceGetRequest { workspace_id: id.to_string() };
         let broken = |field: &str| Failure::fatal(format!("{PEER} answered {id} with a broken {field}"));
-        let payer = match self.bindings.clone().get(request).await {
+        let (payer, payer_until) = match self.bindings.clone().get(request).await {
             Ok(answer) => {
                 let binding = answer.into_inner().binding.unwrap_or_default();
                 let account = binding.billing_account_id.parse().map_err(|_| broken("billing_account_id"))?;
                 let currency = binding.currency_code.parse().map_err(|_| broken("currency_code"))?;
-                Some((account, currency))
+                let until = binding.end_time.as_ref().and_then(instant);
+                (Some((account, currency)), until)
             }
-            Err(status) if status.code() == Code::NotFound => None,
+            Err(status) if status.code() == Code::NotFound => (None, None),
             Err(status) => return Err(Failure::Transient(silence(PEER, &status))),
         };
         let state = workspace.state();
         Ok(Some(Workspace {
             site: Site::from_wire(workspace.site).map_err(|_| broken("site"))?,
-            is_locked: matches!(state, State::Locking | State::Locked),
             is_dissolved: matches!(state, State::Dissolving | State::Dissolved),
             payer,
+            payer_until,
         }))
     }
 

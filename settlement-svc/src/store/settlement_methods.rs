@@ -80,6 +80,22 @@ pub async fn in_force(
     Ok(row.map(SettlementMethod::try_from).transpose()?)
 }
 
+/// The method that was written last.
+pub async fn newest(
+    connection: &mut PgConnection,
+    id: WorkspaceId,
+) -> sqlx::Result<Option<SettlementMethod>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select workspace_id, effective_from, billing_account_id, subscription_id, cause from settlement.settlement_methods \
+         where workspace_id = $1 order by effective_from desc limit 1",
+        id.uuid(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(SettlementMethod::try_from).transpose()?)
+}
+
 /// Methods of a workspace, oldest first.
 pub async fn list(
     connection: &mut PgConnection,
