@@ -165,7 +165,8 @@ async fn an_owner_upgrades_its_trial_with_the_payers_code_in_the_middle_of_a_day
     assert_eq!(workspace(&world, &trial.workspace_id).await.plan(), Plan::Commercial);
     let record = |place: &str, hour: i64| {
         let time = owner.day.start() + Duration::hours(hour) + Duration::minutes(30);
-        owner.journey.record(&trial.workspace_id, place, time, ("pv", "", "10000"))
+        let quantity = if hour < 10 { "2000" } else { "10000" };
+        owner.journey.record(&trial.workspace_id, place, time, ("pv", "", quantity))
     };
     owner.journey.ingest(vec![record("free", 9), record("charged", 10)]).await.unwrap();
     world.clients.advance_to(owner.day.end() + Duration::HOUR).await.unwrap();
@@ -316,4 +317,36 @@ async fn nothing_is_bound_to_an_account_that_is_retired() {
     let mut bindings = BindingServiceClient::new(channel(&world, "workspace-svc"));
     bindings.unretire(with_token(unretire, &account_svc)).await.unwrap();
     rebind(&world, first.workspace(), second.payer(), 12).await.unwrap();
+}
+
+/// REG-3, DEC-53: whoever owns the workspace cannot take it to another currency, whatever the payer agrees to.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_does_not_rebind_to_another_currency() {
+    let world = World::new().await.unwrap();
+    let own = world.customer_with_password("stays-cny").await.unwrap();
+    world.clients.advance_to(own.day.start() + Duration::HOUR).await.unwrap();
+    let dollars = tallystick_proto::account::v1::BillingAccountServiceCreateRequest {
+        request_id: id(1),
+        username: "pays-usd".to_owned(),
+        currency_code: "USD".to_owned(),
+        email: "pays-usd@example.com".to_owned(),
+    };
+    let dollars = world.clients.billing_accounts.clone().create(dollars).await.unwrap().into_inner();
+    let dollars = dollars.billing_account.unwrap().billing_account_id;
+    for (payer, number) in [(own.payer(), 2), (dollars.as_str(), 3)] {
+        verify(&world, payer, "91330106MA27Y5XH5K", number).await;
+    }
+    let token = sign_in(&world, console("stays-cny@example.com"), PASSWORD).await.unwrap().access_token;
+    let object = (to_payer("pays-usd"), own.workspace());
+    let challenge = send_code(&world, CodePurpose::BindWorkspace, object, Some(&token)).await.unwrap();
+    let code = world.take_code("pays-usd@example.com").await.unwrap();
+    let request = BindingServiceRebindRequest {
+        request_id: id(4),
+        workspace_id: own.workspace().to_owned(),
+        billing_account_id: dollars.clone(),
+        billing_account_code: Some(proof(&challenge, &code)),
+    };
+    let mut bindings = BindingServiceClient::new(channel(&world, "workspace-svc"));
+    let status = refusal(bindings.rebind(with_token(request, &token)).await, "CURRENCY_MISMATCH");
+    assert_eq!(metadata_of(&status, "required").as_deref(), Some("CNY"));
 }

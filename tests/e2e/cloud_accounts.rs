@@ -2,19 +2,21 @@
 
 use chassis::status::metadata_of;
 use chassis::wire::instant;
-use tallystick_proto::common::v1::Vendor;
+use tallystick_proto::common::v1::{Site, Vendor};
 use tallystick_proto::settlement::v1::cloud_account_service_bind_request::Proof;
 use tallystick_proto::settlement::v1::cloud_account_service_client::CloudAccountServiceClient;
+use tallystick_proto::settlement::v1::settlement_method::Kind;
 use tallystick_proto::settlement::v1::simulated_marketplace_service_tell_request::Event;
 use tallystick_proto::settlement::v1::subscription::State as SubscriptionState;
 use tallystick_proto::settlement::v1::{
     CloudAccountServiceBindRequest, CloudAccountServiceListRequest,
     CloudAccountServiceListSubscriptionsRequest, CloudAccountServiceResolveRequest, Purchase,
 };
+use tallystick_proto::workspace::v1::{BindingServiceBindRequest, WorkspaceServiceCreateRequest};
 use tests::World;
 
 use crate::bindings::refusal;
-use crate::methods::{bind, buy, customer, fresh, payer_token, tell};
+use crate::methods::{bind, buy, change, customer, fresh, payer_token, tell};
 use crate::sessions::{channel, with_token};
 
 /// MK-1, MK-5, DEC-60, DEC-63, DEC-64: a landing token works once; what a customer types must match a purchase; a cloud account is in one billing account.
@@ -73,4 +75,39 @@ async fn a_purchase_is_bound_once_and_a_cloud_account_to_one_payer() {
     assert!(ended.end_time.as_ref().and_then(instant).is_some());
     refusal(bind(&world, own.payer(), Proof::LandingToken(late)).await, "SUBSCRIPTION_ENDED");
     refusal(tell(&world, &ended.subscription_id, Event::Reinstated).await, "SUBSCRIPTION_ENDED");
+}
+
+/// ACC-22: one cloud account settles workspaces of several sites.
+#[tokio::test(flavor = "multi_thread")]
+async fn workspaces_of_two_sites_are_settled_by_one_purchase() {
+    let world = World::without_prices().await.unwrap();
+    let (own, _) = customer(&world, "two-sites").await;
+    let mut elsewhere = world.journey("elsewhere");
+    elsewhere.customer.site = Site::Cn3Zhangjiakou.into();
+    let owner = elsewhere.register().await.unwrap().console_account_id;
+    let create = WorkspaceServiceCreateRequest {
+        request_id: fresh(),
+        owner_console_account_id: owner,
+        name: "Elsewhere".to_owned(),
+        site: Site::Cn3Zhangjiakou.into(),
+        language: 0,
+    };
+    let created = world.clients.workspaces.clone().create(create).await.unwrap().into_inner();
+    let second = created.workspace.unwrap().workspace_id;
+    let bind_request = BindingServiceBindRequest {
+        request_id: fresh(),
+        workspace_id: second.clone(),
+        billing_account_id: own.payer().to_owned(),
+        billing_account_code: None,
+    };
+    world.clients.bindings.clone().bind(bind_request).await.unwrap();
+    let now = world.clients.now().await.unwrap();
+    world.clients.advance_to(now + time::Duration::HOUR).await.unwrap();
+    let (bought, token) = buy(&world, Vendor::AlibabaCloud, "both", "CNY").await;
+    bind(&world, own.payer(), Proof::LandingToken(token)).await.unwrap();
+    for id in [own.workspace(), second.as_str()] {
+        let request = change(id, Some(&bought.subscription_id));
+        let changed = world.clients.methods.clone().change(request).await.unwrap().into_inner();
+        assert_eq!(changed.settlement_method.unwrap().kind(), Kind::CloudAccount, "{id}");
+    }
 }

@@ -160,6 +160,9 @@ const WORKSPACE: &[(&str, &str, Breach)] = &[
     ("meters", "meters_divisor_check", Set("divisor = 7")),
     ("meters", "meters_period_check", Set("effective_until = effective_from")),
     ("meters", "meters_reduction_check", Set("reduction = 'X'")),
+    ("meters", "meters_trial_quota_check", Set("trial_quota = -1")),
+    ("trial_usage", "trial_usage_quantity_check", Set("quantity = -1")),
+    ("trial_usage", "trial_usage_workspace_id_fkey", Set("workspace_id = gen_random_uuid()")),
     ("meters", "meters_period_excl", Copy(r#"{"meter_id": 99}"#, "true")),
     ("usage_records", "usage_records_day_check", Set("event_time = event_time - interval '2 days'")),
     ("usage_records", "usage_records_quantity_check", Set("quantity = -1")),
@@ -356,6 +359,8 @@ async fn fill(admin: &mut PgConnection) {
                    values (sha256('3'), now(), 1, now(), now(), 0); \
                  insert into account.mails (mail_id, template, language, parameters, state, created_at) \
                    values (gen_random_uuid(), 'UNLOCKED', 'EN', '{}', 'DROPPED', now()); \
+                 insert into workspace.trial_usage (workspace_id, usage_date, meter_id, quantity) \
+                   select workspace_id, '2026-11-26', 2, 1 from workspace.workspaces limit 1; \
                  update account.registrations set vendor = 'AWS', cloud_account_id = '1', instance_id = '1', landing_hash = sha256('l'); \
                  update account.console_accounts set phone = '+8613800138000'";
     sqlx::raw_sql(codes).execute(&mut *admin).await.unwrap();

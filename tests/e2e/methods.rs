@@ -65,7 +65,7 @@ async fn subscription(world: &World, payer: &str, vendor: Vendor, instance: &str
     bought.subscription_id
 }
 
-fn change(workspace: &str, subscription: Option<&str>) -> SettlementMethodServiceChangeRequest {
+pub fn change(workspace: &str, subscription: Option<&str>) -> SettlementMethodServiceChangeRequest {
     let kind = if subscription.is_some() { Kind::CloudAccount } else { Kind::BillingAccount };
     SettlementMethodServiceChangeRequest {
         request_id: fresh(),

@@ -88,3 +88,19 @@ async fn ledger_bills_and_sealed_days_are_append_only_for_the_app_role() {
     }
     assert_eq!(world.dump().await.unwrap(), dump);
 }
+
+/// REG-5: no service can move an account or a workspace to another site, nor change what a billing account is known by.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_account_is_known_by_cannot_be_changed() {
+    let world = World::without_prices().await.unwrap();
+    for (schema, change) in [
+        ("account", "account.console_accounts set site = 'CN2_NINGXIA'"),
+        ("account", "account.billing_accounts set username = 'other'"),
+        ("account", "account.billing_accounts set currency = 'USD'"),
+        ("workspace", "workspace.workspaces set site = 'CN2_NINGXIA'"),
+    ] {
+        let mut own = PgConnection::connect(&world.scratch.app_url(schema)).await.unwrap();
+        let refused = refusal(&mut own, &format!("update {change}")).await;
+        assert_eq!(refused.as_deref(), Some(PERMISSION_DENIED), "{change}");
+    }
+}

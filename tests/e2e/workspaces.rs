@@ -388,3 +388,28 @@ async fn dissolved_before_its_payer_has_begun_it_is_restored_as_it_was() {
         assert_eq!(manifest.workspace_count, 1, "the other one only");
     }
 }
+
+/// WS-6: a lock keeps nobody from dissolving, neither in its countdown nor after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_workspace_is_dissolved_all_the_same() {
+    let world = World::without_prices().await.unwrap();
+    for (name, days) in [("in-countdown", 1), ("locked-for-good", 15)] {
+        let own = world.customer_with_password(name).await.unwrap();
+        let lock = WorkspaceServiceLockRequest {
+            request_id: id(1),
+            workspace_id: own.workspace().to_owned(),
+            cause: Cause::Subscription.into(),
+        };
+        world.clients.workspaces.clone().lock(lock).await.unwrap();
+        let now = world.clients.now().await.unwrap();
+        world.clients.advance_to(now + Duration::days(days)).await.unwrap();
+        let expected = if days < 14 { State::Locking } else { State::Locked };
+        assert_eq!(workspace(&world, own.workspace()).await.state(), expected);
+        let owner = token_of(&world, &format!("{name}@example.com")).await;
+        let dissolve =
+            WorkspaceServiceDissolveRequest { request_id: id(2), workspace_id: own.workspace().to_owned() };
+        let mut workspaces = WorkspaceServiceClient::new(channel(&world, "workspace-svc"));
+        let gone = workspaces.dissolve(with_token(dissolve, &owner)).await.unwrap().into_inner();
+        assert_eq!(gone.workspace.unwrap().state(), State::Dissolving);
+    }
+}

@@ -41,6 +41,7 @@ pub fn meter(meter: &Meter) -> wire::Meter {
         data_type: data_type.as_str_name().to_owned(),
         start_date: Some(date(meter.effective_from)),
         end_date: meter.effective_until.map(date),
+        trial_quota: meter.trial_quota,
     }
 }
 
@@ -107,6 +108,15 @@ fn usage_refusal(index: usize, refusal: UsageRefusal) -> wire::UsageRefusal {
             ErrorReason::SourceMode,
             "the item is fed the other way, by points or by records, on that day".to_owned(),
         ),
+        UsageRefusal::TrialQuotaUsedUp { meter, quota } => (
+            ErrorReason::TrialQuotaUsedUp,
+            format!(
+                "does not fit into the trial's {quota} of the meter {meter}; the quota of a day begins anew at 00:00"
+            ),
+        ),
+        UsageRefusal::NotInTrial { item } => {
+            (ErrorReason::NotInTrial, format!("the trial does not have the item {item}"))
+        }
         UsageRefusal::RevisionReused => {
             (ErrorReason::PointRevisionReused, "the revision was reported with another quantity".to_owned())
         }

@@ -222,6 +222,10 @@ impl From<RetentionRejection> for Refusal {
     fn from(rejection: RetentionRejection) -> Self {
         match rejection {
             RetentionRejection::NoWorkspace(id) => Self::not_found("workspace", id),
+            RetentionRejection::Trial(id) => {
+                let message = format!("{id} is a trial, which keeps its data for 7 days");
+                Self::new(Code::FailedPrecondition, ErrorReason::NotInTrial, message).with("workspaceId", id)
+            }
             RetentionRejection::NotOffered(of, days) => {
                 let offered: Vec<_> = of.offered_days().iter().map(ToString::to_string).collect();
                 let offered = offered.join(" ");

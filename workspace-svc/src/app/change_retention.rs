@@ -13,6 +13,8 @@ use crate::store;
 pub enum RetentionRejection {
     /// No such workspace.
     NoWorkspace(WorkspaceId),
+    /// It is a trial (PLAN-4).
+    Trial(WorkspaceId),
     /// So many days are not offered.
     NotOffered(DataType, i32),
 }
@@ -34,8 +36,10 @@ pub async fn change_retention(
     if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
         return Ok(Outcome::Replay(answer));
     }
-    if store::workspaces::get_for_update(&mut tx, workspace_id).await?.is_none() {
-        return Err(Failure::Rejected(RetentionRejection::NoWorkspace(workspace_id)));
+    let workspace = store::workspaces::get_for_update(&mut tx, workspace_id).await?;
+    let workspace = workspace.ok_or(Failure::Rejected(RetentionRejection::NoWorkspace(workspace_id)))?;
+    if workspace.commercial_from.is_none() {
+        return Err(Failure::Rejected(RetentionRejection::Trial(workspace_id)));
     }
     let mut earlier = store::retention_policies::list(&mut tx, workspace_id).await?;
     earlier.retain(|policy| policy.data_type == data_type && policy.dimension == dimension);

@@ -1,6 +1,6 @@
 //! Takes a batch of records in, exactly once. One that is bad is refused by its index; the rest is committed together.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
@@ -9,6 +9,7 @@ use chassis::status::Refusal;
 use sqlx::PgConnection;
 
 use super::App;
+use crate::domain::trial::{Counter, Counters, check, used_up};
 use crate::domain::usage_record::{UsageRecord, UsageRefusal, admit};
 use crate::store;
 use crate::store::usage_records::{Key, NewRecord};
@@ -35,6 +36,8 @@ struct Candidate {
     repeats: Vec<(usize, i64)>,
     /// Its workspace is gone: after the seal of the day nothing is taken for it.
     refuses_late: bool,
+    /// Of a trial: the meter, and what its day's sum is held to.
+    quota: Option<(String, i64)>,
 }
 
 impl Candidate {
@@ -55,6 +58,10 @@ impl Candidate {
     fn refuse(&self, refusal: &UsageRefusal, ingested: &mut Ingested) {
         let indexes = std::iter::once(self.index).chain(self.repeats.iter().map(|(index, _)| *index));
         ingested.refusals.extend(indexes.map(|index| (index, refusal.clone())));
+    }
+
+    fn counter(&self) -> Counter {
+        (self.record.key.workspace_id, self.record.key.usage_date, self.record.meter_id)
     }
 
     fn fed(&self) -> Fed {
@@ -98,9 +105,11 @@ async fn admit_all(
         let admitted = parsed.as_ref().map_err(Clone::clone).and_then(|record| {
             let intake = intakes.get(&record.workspace_id);
             let meter = admit(record.event_time, &record.meter, &record.dimension, intake, &meters, now)?;
-            Ok((record, meter, intake.is_some_and(|intake| intake.refuses_late(now))))
+            let trial = intake.filter(|intake| intake.is_trial_at(record.event_time));
+            let quota = trial.map(|_| check(meter, record.quantity)).transpose()?.flatten();
+            Ok((record, meter, quota, intake.is_some_and(|intake| intake.refuses_late(now))))
         });
-        let (record, meter, refuses_late) = match admitted {
+        let (record, meter, quota, refuses_late) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 ingested.refusals.push((index, refusal));
@@ -128,7 +137,8 @@ async fn admit_all(
             is_late: false,
         };
         let item = meter.item.clone();
-        candidates.push(Candidate { index, item, record, repeats: Vec::new(), refuses_late });
+        let quota = quota.map(|quota| (meter.meter.clone(), quota));
+        candidates.push(Candidate { index, item, record, repeats: Vec::new(), refuses_late, quota });
     }
     Ok((candidates, ingested))
 }
@@ -154,6 +164,7 @@ async fn commit(
     let (kept, refused): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|candidate| modes.get(&candidate.fed()) != Some(&Mode::Points));
     refused.iter().for_each(|candidate| candidate.refuse(&UsageRefusal::SourceMode, &mut ingested));
+    let kept = hold_to_quotas(&mut tx, kept, &mut ingested).await?;
 
     let records: Vec<NewRecord> = kept.iter().map(|candidate| candidate.record.clone()).collect();
     let inserted = store::usage_records::insert_new(&mut tx, &records).await?;
@@ -168,6 +179,7 @@ async fn commit(
         }
     }
     new.iter().for_each(|candidate| candidate.judge(candidate.record.fingerprint, true, &mut ingested));
+    count_against_quotas(&mut tx, &new).await?;
     let fed: HashSet<Fed> = new.iter().map(Candidate::fed).filter(|fed| !modes.contains_key(fed)).collect();
     if !claim_sources(&mut tx, fed.into_iter().collect(), Mode::Records).await? {
         return Ok(None);
@@ -178,6 +190,48 @@ async fn commit(
     tx.commit().await?;
     ingested.refusals.sort_unstable_by_key(|(index, _)| *index);
     Ok(Some(ingested))
+}
+
+/// Refuses what does not fit into a trial's quota, in the order of the batch. What was counted before passes: it takes nothing.
+async fn hold_to_quotas(
+    connection: &mut PgConnection,
+    candidates: Vec<Candidate>,
+    ingested: &mut Ingested,
+) -> sqlx::Result<Vec<Candidate>> {
+    let limited: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.quota.is_some()).collect();
+    if limited.is_empty() {
+        return Ok(candidates);
+    }
+    let held: BTreeSet<Counter> = limited.iter().map(|candidate| candidate.counter()).collect();
+    let keys: Vec<Key> = limited.iter().map(|candidate| candidate.record.key).collect();
+    let used = store::trial_usage::hold(&mut *connection, &held).await?;
+    let known = store::usage_records::fingerprints(connection, &keys).await?;
+    let mut counters = Counters { used, ..Counters::default() };
+    let mut kept = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        match &candidate.quota {
+            Some((meter, quota))
+                if !known.contains_key(&candidate.record.key)
+                    && !counters.take(candidate.counter(), candidate.record.quantity, *quota) =>
+            {
+                candidate.refuse(&used_up(meter, *quota), ingested);
+            }
+            _ => kept.push(candidate),
+        }
+    }
+    Ok(kept)
+}
+
+/// Counts what was inserted against the quotas that are held.
+async fn count_against_quotas(connection: &mut PgConnection, new: &[Candidate]) -> sqlx::Result<()> {
+    let mut added: BTreeMap<Counter, i64> = BTreeMap::new();
+    for candidate in new.iter().filter(|candidate| candidate.quota.is_some()) {
+        *added.entry(candidate.counter()).or_insert(0) += candidate.record.quantity;
+    }
+    if added.is_empty() {
+        return Ok(());
+    }
+    store::trial_usage::add(connection, &added).await
 }
 
 /// Holds the fences of these days, and answers which are closed: what a transaction sees as closed is late.

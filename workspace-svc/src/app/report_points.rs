@@ -1,14 +1,16 @@
 //! Takes hourly points in: of each place the highest revision holds, whatever the order of arrival (DEC-8).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
 use chassis::status::Refusal;
+use sqlx::PgConnection;
 
 use super::App;
 use super::ingest_usage::{claim_sources, hold_fences};
-use crate::domain::usage_point::{Place, Reading, UsagePoint, Verdict, check_retention, judge_batch};
+use crate::domain::trial::{Counter, Counters, check, used_up};
+use crate::domain::usage_point::{Place, Reading, UsagePoint, Verdict, check_retention, judge, judge_batch};
 use crate::domain::usage_record::{UsageRefusal, admit};
 use crate::store;
 use crate::store::usage_sources::{Fed, Mode};
@@ -33,9 +35,15 @@ struct Candidate {
     reading: Reading,
     /// Its workspace is gone: after the seal of the day nothing is taken for it.
     refuses_late: bool,
+    /// Of a trial: the meter, and what its day's sum is held to.
+    quota: Option<(String, i64)>,
 }
 
 impl Candidate {
+    fn counter(&self) -> Counter {
+        (self.place.workspace_id, self.place.usage_date, self.place.meter_id)
+    }
+
     fn fed(&self) -> Fed {
         (self.place.workspace_id, self.place.usage_date, self.item.clone())
     }
@@ -73,12 +81,15 @@ async fn admit_all(
             let intake = intakes.get(&point.workspace_id);
             let meter = admit(point.hour_time, &point.meter, &point.dimension, intake, &meters, now)?;
             check_retention(point.retention_days, meter)?;
-            Ok((point, meter, intake.is_some_and(|intake| intake.refuses_late(now))))
+            let trial = intake.filter(|intake| intake.is_trial_at(point.hour_time));
+            let quota = trial.map(|_| check(meter, point.quantity)).transpose()?.flatten();
+            Ok((point, meter, quota, intake.is_some_and(|intake| intake.refuses_late(now))))
         });
         match admitted {
-            Ok((point, meter, refuses_late)) => candidates.push(Candidate {
+            Ok((point, meter, quota, refuses_late)) => candidates.push(Candidate {
                 index,
                 refuses_late,
+                quota: quota.map(|quota| (meter.meter.clone(), quota)),
                 item: meter.item.clone(),
                 place: Place {
                     workspace_id: point.workspace_id,
@@ -120,6 +131,7 @@ async fn commit(
     let places: HashSet<Place> = kept.iter().map(|candidate| candidate.place.clone()).collect();
     let places: Vec<Place> = places.into_iter().collect();
     let known = store::usage_points::readings_for_update(&mut tx, &places).await?;
+    let kept = hold_to_quotas(&mut tx, kept, &known, &mut reported).await?;
     let batch: Vec<_> = kept.iter().map(|candidate| (candidate.place.clone(), candidate.reading)).collect();
     let (verdicts, changed) = judge_batch(&known, &batch);
     let mut fed: HashSet<Fed> = HashSet::new();
@@ -150,4 +162,38 @@ async fn commit(
     tx.commit().await?;
     reported.refusals.sort_unstable_by_key(|(index, _)| *index);
     Ok(Some(reported))
+}
+
+/// Refuses what does not fit into a trial's quota, in the order of the batch, and counts the rest: a higher revision takes only what it adds.
+async fn hold_to_quotas(
+    connection: &mut PgConnection,
+    candidates: Vec<Candidate>,
+    known: &HashMap<Place, Reading>,
+    reported: &mut Reported,
+) -> sqlx::Result<Vec<Candidate>> {
+    let limited = candidates.iter().filter(|candidate| candidate.quota.is_some());
+    let held: BTreeSet<Counter> = limited.map(Candidate::counter).collect();
+    if held.is_empty() {
+        return Ok(candidates);
+    }
+    let used = store::trial_usage::hold(&mut *connection, &held).await?;
+    let mut counters = Counters { used, ..Counters::default() };
+    let mut holding = known.clone();
+    let mut kept = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        let before = holding.get(&candidate.place).copied();
+        if let Some((meter, quota)) = &candidate.quota
+            && judge(before, candidate.reading) == Verdict::Accepted
+        {
+            let added = candidate.reading.quantity - before.map_or(0, |before| before.quantity);
+            if !counters.take(candidate.counter(), added, *quota) {
+                reported.refusals.push((candidate.index, used_up(meter, *quota)));
+                continue;
+            }
+            holding.insert(candidate.place.clone(), candidate.reading);
+        }
+        kept.push(candidate);
+    }
+    store::trial_usage::add(connection, &counters.added).await?;
+    Ok(kept)
 }

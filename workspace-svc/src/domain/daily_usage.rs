@@ -128,6 +128,7 @@ mod tests {
             dimension_kind: DimensionKind::LogIndex,
             effective_from: "2022-01-01".parse().unwrap(),
             effective_until: None,
+            trial_quota: None,
         }
     }
 

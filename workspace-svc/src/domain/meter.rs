@@ -45,6 +45,8 @@ pub struct Meter {
     pub effective_from: UsageDate,
     /// The day after the last.
     pub effective_until: Option<UsageDate>,
+    /// What a trial has of it, in its own units; 0: nothing; None: no limit.
+    pub trial_quota: Option<i64>,
 }
 
 /// All meters of all days.

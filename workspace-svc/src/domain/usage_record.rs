@@ -57,6 +57,18 @@ pub enum UsageRefusal {
     EventIdReused,
     /// The item is fed the other way on that day.
     SourceMode,
+    /// It does not fit into what is left of the trial's quota.
+    TrialQuotaUsedUp {
+        /// Which meter.
+        meter: String,
+        /// What the trial has of it, in the meter's units.
+        quota: i64,
+    },
+    /// The trial does not have the item.
+    NotInTrial {
+        /// Which.
+        item: String,
+    },
     /// The revision was reported with another quantity.
     RevisionReused,
 }
@@ -123,6 +135,7 @@ mod tests {
             dimension_kind: DimensionKind::None,
             effective_from: "2024-06-26".parse().unwrap(),
             effective_until: None,
+            trial_quota: None,
         }])
     }
 

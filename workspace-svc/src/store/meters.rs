@@ -17,6 +17,7 @@ struct Row {
     dimension_kind: String,
     effective_from: time::Date,
     effective_until: Option<time::Date>,
+    trial_quota: Option<i64>,
 }
 
 impl TryFrom<Row> for Meter {
@@ -44,6 +45,7 @@ impl TryFrom<Row> for Meter {
             item: row.item,
             divisor: row.divisor,
             data_type,
+            trial_quota: row.trial_quota,
         })
     }
 }
@@ -51,7 +53,8 @@ impl TryFrom<Row> for Meter {
 pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Meters> {
     let rows = sqlx::query_as!(
         Row,
-        "select meter_id, meter, item, reduction, divisor, data_type, dimension_kind, effective_from, effective_until \
+        "select meter_id, meter, item, reduction, divisor, data_type, dimension_kind, effective_from, effective_until, \
+         trial_quota \
          from workspace.meters order by meter_id",
     )
     .fetch_all(connection)

@@ -9,6 +9,7 @@ pub mod partitions;
 pub mod retention_policies;
 pub mod retired_accounts;
 pub mod sealed_days;
+pub mod trial_usage;
 pub mod usage_points;
 pub mod usage_records;
 pub mod usage_sources;

@@ -12,6 +12,7 @@
 mod docs;
 mod names;
 mod rooms;
+mod rules;
 mod sql;
 
 use std::fs;
