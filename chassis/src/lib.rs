@@ -25,6 +25,7 @@ pub mod idempotency;
 pub mod outbox;
 pub mod peer;
 pub mod standing;
+pub mod work;
 pub mod worker;
 
 pub mod cli;

@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use tallystick_proto::FILE_DESCRIPTOR_SET;
 use tallystick_proto::ops::v1::clock_service_server::ClockServiceServer;
+use tallystick_proto::ops::v1::work_service_server::WorkServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -24,6 +25,7 @@ use crate::health::Readiness;
 use crate::layer::{self, Layer, Layered};
 use crate::ops::ClockRoom;
 use crate::outbox::{RELAY_INTERVAL, Relay};
+use crate::work::WorkRoom;
 use crate::worker::{self, Claim, Pace};
 
 /// What a service is.
@@ -140,8 +142,10 @@ impl Frame {
             services.iter().fold(builder, |builder, name| builder.with_service_name(name.clone()))
         };
         let clock = ClockRoom { pool: self.pool.clone(), schema: service.schema, clock: self.clock.clone() };
+        let work = WorkRoom { pool: self.pool.clone(), schema: service.schema };
         let routes = routes
             .add_service(ClockServiceServer::new(clock))
+            .add_service(WorkServiceServer::new(work))
             .add_service(health)
             .add_service(listed(reflection()).build_v1()?)
             .add_service(listed(reflection()).build_v1alpha()?);

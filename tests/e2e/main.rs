@@ -32,4 +32,5 @@ mod settlement;
 mod trace;
 mod trials;
 mod usage_to_bill;
+mod work;
 mod workspaces;

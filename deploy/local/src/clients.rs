@@ -15,6 +15,7 @@ use tallystick_proto::billing::v1::bill_service_client::BillServiceClient;
 use tallystick_proto::billing::v1::package_service_client::PackageServiceClient;
 use tallystick_proto::billing::v1::price_book_service_client::PriceBookServiceClient;
 use tallystick_proto::ops::v1::clock_service_client::ClockServiceClient;
+use tallystick_proto::ops::v1::work_service_client::WorkServiceClient;
 use tallystick_proto::ops::v1::{ClockServiceAdvanceRequest, ClockServiceGetRequest};
 use tallystick_proto::settlement::v1::cloud_account_service_client::CloudAccountServiceClient;
 use tallystick_proto::settlement::v1::settlement_method_service_client::SettlementMethodServiceClient;
@@ -68,6 +69,8 @@ pub struct Clients {
     pub marketplaces: SimulatedMarketplaceServiceClient<PeerChannel>,
     /// Every deployable has a clock.
     pub clocks: Vec<ClockServiceClient<PeerChannel>>,
+    /// And work: account-svc, workspace-svc, billing-svc, settlement-svc.
+    pub works: Vec<WorkServiceClient<PeerChannel>>,
 }
 
 impl Clients {
@@ -80,6 +83,7 @@ impl Clients {
         let billing = to(billing, "billing-svc")?;
         let settlement = to(settlement, "settlement-svc")?;
         let all = [&account, &workspace, &billing, &settlement];
+        let works = all.into_iter().cloned().map(WorkServiceClient::new).collect();
         let clocks = all.into_iter().cloned().map(ClockServiceClient::new).collect();
         Ok(Self {
             console_accounts: ConsoleAccountServiceClient::new(account.clone()),
@@ -101,6 +105,7 @@ impl Clients {
             cloud_accounts: CloudAccountServiceClient::new(settlement.clone()),
             marketplaces: SimulatedMarketplaceServiceClient::new(settlement),
             clocks,
+            works,
         })
     }
 
