@@ -2,17 +2,29 @@
 
 use chassis::status::reason_of;
 use tallystick_proto::account::v1::{BillingAccountServiceListRequest, ConsoleAccountServiceListRequest};
+use tallystick_proto::billing::v1::package::Kind as PackageKind;
 use tallystick_proto::billing::v1::{
-    BillRunServiceListRequest, BillServiceListRequest, PriceBookServiceListRequest,
+    BillRunServiceListRequest, BillServiceListRequest, PackageServiceListRequest,
+    PackageServiceRegisterRequest, PriceBookServiceListRequest,
 };
+use tallystick_proto::common::v1::Vendor;
+use tallystick_proto::settlement::v1::cloud_account_service_bind_request::Proof;
+use tallystick_proto::settlement::v1::simulated_marketplace_service_tell_request::Event;
 use tallystick_proto::settlement::v1::{
-    SettlementServiceListRequest, WalletServiceListEntriesRequest, WalletServiceListVouchersRequest,
+    CloudAccountServiceListRequest, CloudAccountServiceListSubscriptionsRequest,
+    SettlementMethodServiceListChangesRequest, SettlementServiceListRequest, WalletServiceListEntriesRequest,
+    WalletServiceListVouchersRequest,
 };
+use tallystick_proto::workspace::v1::member::Role;
 use tallystick_proto::workspace::v1::{
-    BindingServiceListRequest, UsageServiceListMetersRequest, WorkspaceServiceListRequest,
+    BindingServiceListRequest, MemberServiceListRequest, UsageServiceListMetersRequest,
+    WorkspaceServiceListRequest,
 };
 use tests::{World, cny};
 use time::Duration;
+
+use crate::methods::{bind, buy, change, fresh, tell};
+use crate::workspaces::add_member;
 
 /// Walks a list in pages of one and in one page, and compares.
 macro_rules! walks {
@@ -85,4 +97,45 @@ async fn every_list_is_walked_page_by_page() {
     walks!(c.wallets, list_vouchers, vouchers, vouchers, 1);
     let settlements = SettlementServiceListRequest { billing_account_id: payer(), ..Default::default() };
     walks!(c.settlements, list, settlements, settlements, 3);
+}
+
+/// The lists of members, methods, cloud accounts, subscriptions and packages.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lists_of_a_customer_are_walked_page_by_page() {
+    let world = World::without_prices().await.unwrap();
+    let own = world.customer("walked").await.unwrap();
+    let mut first = None;
+    for number in 1..=2 {
+        let (bought, token) = buy(&world, Vendor::AlibabaCloud, &format!("walked-{number}"), "CNY").await;
+        bind(&world, own.payer(), Proof::LandingToken(token)).await.unwrap();
+        first.get_or_insert(bought.subscription_id);
+        let member = world.journey(&format!("member-{number}")).register().await.unwrap();
+        let added = (own.workspace(), member.console_account_id.as_str());
+        add_member(&world, added, Role::ReadOnly, false, number).await.unwrap();
+    }
+    let first = first.unwrap();
+    world.clients.methods.clone().change(change(own.workspace(), Some(&first))).await.unwrap();
+    tell(&world, &first, Event::Closed).await.unwrap();
+    let package = PackageServiceRegisterRequest {
+        request_id: fresh(),
+        billing_account_id: own.payer().to_owned(),
+        kind: PackageKind::Startup.into(),
+        contract: "contract 1".to_owned(),
+    };
+    world.clients.packages.clone().register(package).await.unwrap();
+    let c = &world.clients;
+    let payer = || own.payer().to_owned();
+    let workspace_id = || own.workspace().to_owned();
+    let members = MemberServiceListRequest { workspace_id: workspace_id(), ..Default::default() };
+    walks!(c.members, list, members, members, 2);
+    let changes =
+        SettlementMethodServiceListChangesRequest { workspace_id: workspace_id(), ..Default::default() };
+    walks!(c.methods, list_changes, changes, settlement_methods, 2);
+    let accounts = CloudAccountServiceListRequest { billing_account_id: payer(), ..Default::default() };
+    walks!(c.cloud_accounts, list, accounts, cloud_accounts, 2);
+    let subscriptions =
+        CloudAccountServiceListSubscriptionsRequest { billing_account_id: payer(), ..Default::default() };
+    walks!(c.cloud_accounts, list_subscriptions, subscriptions, subscriptions, 2);
+    let packages = PackageServiceListRequest { billing_account_id: payer(), ..Default::default() };
+    walks!(c.packages, list, packages, packages, 1);
 }
