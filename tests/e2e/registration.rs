@@ -2,6 +2,7 @@
 
 use chassis::status::{metadata_of, reason_of};
 use tallystick_proto::account::v1::registration::{BillingChoice, Plan, State};
+use tallystick_proto::account::v1::registration_service_client::RegistrationServiceClient;
 use tallystick_proto::account::v1::{
     BillingAccountServiceGetByUsernameRequest, BillingAccountServiceListRequest, CodePurpose,
     ConsoleAccountServiceListRequest, Registration, RegistrationServiceGetRequest,
@@ -10,6 +11,7 @@ use tallystick_proto::account::v1::{
 use tallystick_proto::common::v1::{Language, Site, Vendor};
 use tallystick_proto::settlement::v1::cloud_account_service_bind_request::Proof;
 use tallystick_proto::settlement::v1::settlement_method::{Cause, Kind};
+use tallystick_proto::settlement::v1::simulated_marketplace_service_tell_request::Event;
 use tallystick_proto::settlement::v1::{
     CloudAccountServiceBindRequest, CloudAccountServiceResolveRequest, SettlementMethod,
     SettlementMethodServiceChangeRequest, SettlementMethodServiceGetRequest,
@@ -25,8 +27,8 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::codes::{proof, send_code, to_console, to_payer};
-use crate::methods::buy;
-use crate::sessions::{console, payer, sign_in};
+use crate::methods::{buy, tell};
+use crate::sessions::{channel, console, payer, sign_in, with_token};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_call_makes_accounts_workspace_and_binding() {
@@ -374,5 +376,43 @@ async fn branches_that_do_not_fit_are_refused_and_begin_nothing() {
         ..branch("unfit", 21)
     };
     let refused = registered(&world, &mismatch).await.unwrap_err();
-    assert_eq!(metadata_of(&refused, "reason").as_deref(), Some("CURRENCY_MISMATCH"), "{refused:?}");
+    assert_eq!(reason_of(&refused).as_deref(), Some("CURRENCY_MISMATCH"), "{refused:?}");
+    assert_eq!(metadata_of(&refused, "given").as_deref(), Some("USD"));
+    let (ended, token) = buy(&world, Vendor::Aws, "ended-before", "CNY").await;
+    tell(&world, &ended.subscription_id, Event::Frozen).await.unwrap();
+    let late = RegistrationServiceRegisterRequest { landing_token: token, ..branch("unfit", 22) };
+    let refused = registered(&world, &late).await.unwrap_err();
+    assert_eq!(reason_of(&refused).as_deref(), Some("SUBSCRIPTION_ENDED"), "{refused:?}");
+    // Nothing was used up: corrected, the same names and the same token register.
+    let corrected = RegistrationServiceRegisterRequest { currency_code: String::new(), ..mismatch };
+    let corrected =
+        RegistrationServiceRegisterRequest { request_id: branch("unfit", 23).request_id, ..corrected };
+    registered(&world, &corrected).await.expect("corrected");
+}
+
+/// A payer that agreed to a registration sets no password of its console account.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_sets_no_password_of_the_console_account() {
+    let world = World::without_prices().await.unwrap();
+    let mut request = branch("no-takeover", 1);
+    registered(&world, &request).await.unwrap();
+    request = RegistrationServiceRegisterRequest { password: String::new(), ..branch("passwordless", 2) };
+    request.billing_choice = BillingChoice::Existing.into();
+    request.username = "no-takeover-ltd".to_owned();
+    let challenge =
+        send_code(&world, CodePurpose::Register, (to_payer("no-takeover-ltd"), ""), None).await.unwrap();
+    let code = world.take_code("no-takeover@example.com").await.unwrap();
+    request.billing_account_code = Some(proof(&challenge, &code));
+    let made = registered(&world, &request).await.unwrap();
+    let token = sign_in(&world, payer("no-takeover-ltd"), PASSWORD).await.unwrap().access_token;
+    let mut registrations = RegistrationServiceClient::new(channel(&world, "account-svc"));
+    let resume = RegistrationServiceResumeRequest {
+        registration_id: made.registration_id,
+        username: String::new(),
+        password: "of the payer".to_owned(),
+    };
+    let refused = registrations.resume(with_token(resume, &token)).await.unwrap_err();
+    assert_eq!(reason_of(&refused).as_deref(), Some("FIELD_INVALID"), "{refused:?}");
+    let refused = sign_in(&world, console("passwordless@example.com"), "of the payer").await.unwrap_err();
+    assert_eq!(reason_of(&refused).as_deref(), Some("CREDENTIAL_INVALID"));
 }

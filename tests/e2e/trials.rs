@@ -193,3 +193,40 @@ async fn a_trial_never_ends() {
     let record = own.journey.record(&id, "late", later - Duration::MINUTE, ("profile", "", "60"));
     assert_eq!(told(&send(&world, vec![record]).await), (1, 0, vec![]));
 }
+
+/// Calls that race for a place that none of them knows count it once.
+#[tokio::test(flavor = "multi_thread")]
+async fn racing_points_of_a_new_place_are_counted_as_the_one_that_holds() {
+    let world = World::new().await.unwrap();
+    let own = world.customer("place-racer").await.unwrap();
+    let trial = trial(&world, &own, 1).await;
+    world.clients.advance_to(own.day.end() - Duration::MINUTE).await.unwrap();
+    let mut calls = tokio::task::JoinSet::new();
+    for hour in 0..20_i64 {
+        for (quantity, revision) in [("30", 1), ("1", 2), ("20", 1), ("1", 2)] {
+            let point = UsagePoint {
+                workspace_id: trial.clone(),
+                meter: "profile".to_owned(),
+                dimension: String::new(),
+                retention_days: 0,
+                hour_time: Some(timestamp(own.day.start() + Duration::hours(hour))),
+                quantity: quantity.to_owned(),
+                revision,
+            };
+            let mut usage = world.clients.usage.clone();
+            calls.spawn(async move {
+                let request = UsageServiceReportPointsRequest { points: vec![point] };
+                usage.report_points(request).await.unwrap();
+            });
+        }
+    }
+    while let Some(done) = calls.join_next().await {
+        done.unwrap();
+    }
+    let mut admin = world.scratch.admin().await.unwrap();
+    let sql = "select sum(quantity)::bigint from workspace.usage_points where workspace_id = $1";
+    let id: Uuid = trial.trim_start_matches("wksp_").parse().unwrap();
+    let sum: i64 = sqlx::query_scalar(sql).bind(id).fetch_one(&mut admin).await.unwrap();
+    assert_eq!(used(&world, &trial).await, [(9, sum)]);
+    assert!(sum <= 60, "{sum}");
+}

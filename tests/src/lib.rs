@@ -71,11 +71,18 @@ impl World {
 
     /// The text of the newest mail to an address whose text contains this, once it has left; it is taken away, so that the next is another.
     pub async fn take_mail(&self, address: &str, containing: &str) -> anyhow::Result<String> {
+        self.take_mail_of(address, &[containing]).await
+    }
+
+    /// The same of several texts: the first that a mail contains.
+    async fn take_mail_of(&self, address: &str, texts: &[&str]) -> anyhow::Result<String> {
         let wait = async {
             loop {
-                if let Some((path, text)) = self.find_mail(address, containing)? {
-                    std::fs::remove_file(path)?;
-                    return anyhow::Ok(text);
+                for text in texts {
+                    if let Some((path, text)) = self.find_mail(address, text)? {
+                        std::fs::remove_file(path)?;
+                        return anyhow::Ok(text);
+                    }
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -98,9 +105,9 @@ impl World {
         Ok(newest)
     }
 
-    /// The six digits of the newest mail to an address.
+    /// The six digits of the newest mail with a code to an address, whatever else it was mailed.
     pub async fn take_code(&self, address: &str) -> anyhow::Result<String> {
-        let text = self.take_mail(address, "").await?;
+        let text = self.take_mail_of(address, &["10 分钟", "10 minutes"]).await?;
         let body = text.split_once("\n\n").map_or("", |(_, body)| body);
         // The last: an id that the code is for stands before it, and may have six digits in a row.
         let mut words = body.split(|c: char| !c.is_ascii_digit()).filter(|word| word.len() == 6);

@@ -296,6 +296,18 @@ impl From<RegisterRejection> for Refusal {
                 let message = "the cloud account is registered in another billing account";
                 Self::new(Code::AlreadyExists, ErrorReason::CloudAccountTaken, message)
             }
+            RegisterRejection::SubscriptionEnded => {
+                let message = "what was bought is not active";
+                Self::new(Code::FailedPrecondition, ErrorReason::SubscriptionEnded, message)
+            }
+            RegisterRejection::Currency { required, given } => {
+                let (required, given) = (required.code(), given.code());
+                let message =
+                    format!("the billing account is in {required}, the marketplace charges in {given}");
+                Self::new(Code::FailedPrecondition, ErrorReason::CurrencyMismatch, message)
+                    .with("required", required)
+                    .with("given", given)
+            }
             RegisterRejection::Refused(refused) => {
                 let message = format!("{} refused a step: {}", refused.service, refused.reason);
                 Self::new(Code::FailedPrecondition, ErrorReason::UpstreamRefused, message)

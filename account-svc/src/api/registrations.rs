@@ -1,5 +1,6 @@
 //! `RegistrationService`
 
+use chassis::auth::User;
 use chassis::failure::Failure;
 use chassis::id::RegistrationId;
 use chassis::money::Currency;
@@ -167,9 +168,14 @@ impl RegistrationService for Room {
         &self,
         request: Request<RegistrationServiceResumeRequest>,
     ) -> Result<Response<RegistrationServiceResumeResponse>, Status> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let mut violations = Violations::new();
         let id = violations.parse::<RegistrationId>("registration_id", &request.registration_id);
+        if !request.password.is_empty() && matches!(caller.user, Some(User::Billing(_))) {
+            violations
+                .add("password", "must be empty: the console account's first password is not its payer's");
+        }
         let username = match request.username.as_str() {
             "" => None,
             text => violations.parse::<Username>("username", text),

@@ -99,6 +99,15 @@ pub enum RegisterRejection {
     LandingUsed,
     /// The cloud account is registered in another billing account.
     CloudAccountTaken,
+    /// What was bought is not active.
+    SubscriptionEnded,
+    /// The marketplace charges in another currency than the billing account.
+    Currency {
+        /// The account's.
+        required: Currency,
+        /// The marketplace's.
+        given: Currency,
+    },
 }
 
 type Outcome<T> = Result<T, Failure<RegisterRejection>>;
@@ -117,12 +126,7 @@ pub async fn register(app: &App, asked: &Asked, command: Register) -> Outcome<Re
 async fn reserve_username(app: &App, id: RegistrationId) -> Outcome<()> {
     match load(app, id).await?.next_step() {
         Step::BillingAccount => open_billing_account(app, id).await,
-        Step::CloudAccount(..)
-        | Step::Workspace
-        | Step::Binding(..)
-        | Step::Method(..)
-        | Step::Complete
-        | Step::Done => Ok(()),
+        Step::CloudAccount(..) | Step::Workspace | Step::Binding(..) | Step::Complete | Step::Done => Ok(()),
     }
 }
 
@@ -195,6 +199,13 @@ fn by_code(failure: Failure<CodeRejection>) -> Failure<RegisterRejection> {
     failure.map(RegisterRejection::Code)
 }
 
+/// An existing billing account that a code was right for.
+async fn open_payer(app: &App, id: BillingAccountId) -> Outcome<BillingAccount> {
+    let account = store::billing_accounts::get(&mut *app.pool.acquire().await?, id).await?;
+    let open = account.filter(|account| account.state == AccountState::Open);
+    open.ok_or(Failure::Rejected(RegisterRejection::Code(CodeRejection::Wrong)))
+}
+
 async fn prepare(app: &App, asked: &Asked, command: &Register) -> Outcome<Beginning> {
     let wanted = |identity_hash| Wanted {
         purpose: Purpose::Register,
@@ -220,7 +231,12 @@ async fn prepare(app: &App, asked: &Asked, command: &Register) -> Outcome<Beginn
             Some(payer)
         }
     };
-    let mut currency = command.currency.unwrap_or(command.site.default_currency());
+    let account = match payer {
+        Some(id) => Some(open_payer(app, id).await?),
+        None => None,
+    };
+    let chosen = account.map_or(command.currency, |account| Some(account.currency));
+    let mut currency = chosen.unwrap_or(command.site.default_currency());
     let mut landing = None;
     if let Some(token) = &command.landing_token {
         let resolved = app.settlements.resolve(token).await;
@@ -229,7 +245,15 @@ async fn prepare(app: &App, asked: &Asked, command: &Register) -> Outcome<Beginn
         if resolved.holder.is_some_and(|holder| Some(holder) != payer) {
             return Err(Failure::Rejected(RegisterRejection::CloudAccountTaken));
         }
-        currency = command.currency.unwrap_or(resolved.currency);
+        // What settlement-svc would refuse for good is refused before anything is made.
+        if !resolved.is_active {
+            return Err(Failure::Rejected(RegisterRejection::SubscriptionEnded));
+        }
+        currency = chosen.unwrap_or(resolved.currency);
+        if currency != resolved.currency {
+            let (required, given) = (currency, resolved.currency);
+            return Err(Failure::Rejected(RegisterRejection::Currency { required, given }));
+        }
         landing = Some(Landing {
             vendor: resolved.vendor,
             cloud_account_id: resolved.cloud_account_id,
@@ -326,9 +350,11 @@ pub async fn go_on(app: &App, id: RegistrationId) -> Outcome<Registration> {
             Step::BillingAccount => open_billing_account(app, id).await?,
             Step::CloudAccount(payer, landing) => bind_cloud_account(app, id, payer, &landing).await?,
             Step::Workspace => create_workspace(app, &registration).await?,
-            Step::Binding(workspace, payer) => bind(app, id, workspace, payer).await?,
-            Step::Method(workspace, payer, bought) => {
-                activate(app, &registration, (workspace, payer), bought).await?;
+            Step::Binding(workspace, payer, bought) => {
+                if let Some(bought) = bought {
+                    activate(app, id, (workspace, payer), bought).await?;
+                }
+                bind(app, id, workspace, payer).await?;
             }
             Step::Complete => complete(app, &registration).await?,
             Step::Done => return Ok(registration),
@@ -425,14 +451,14 @@ async fn bind(app: &App, id: RegistrationId, workspace: WorkspaceId, payer: Bill
 
 async fn activate(
     app: &App,
-    registration: &Registration,
+    id: RegistrationId,
     joined: (WorkspaceId, BillingAccountId),
     subscription: SubscriptionId,
 ) -> Outcome<()> {
-    let request_id = derived(registration.registration_id.uuid(), "method");
+    let request_id = derived(id.uuid(), "method");
     app.settlements.activate(request_id, joined, subscription).await.map_err(refused)?;
     fault::point("register.activated");
-    complete(app, registration).await
+    Ok(())
 }
 
 /// Says so, and mails the owner of a commercial workspace, once (PLAN-10).

@@ -100,10 +100,8 @@ pub enum Step {
     CloudAccount(BillingAccountId, Landing),
     /// Make the workspace.
     Workspace,
-    /// Bind it: workspace and payer are known.
-    Binding(WorkspaceId, BillingAccountId),
-    /// Have it settled by what was bought.
-    Method(WorkspaceId, BillingAccountId, SubscriptionId),
+    /// Have it settled by what was bought, if anything was, and bind it then: no day is the payer's before its method is known.
+    Binding(WorkspaceId, BillingAccountId, Option<SubscriptionId>),
     /// Nothing but to say so.
     Complete,
     /// None is missing.
@@ -126,11 +124,9 @@ impl Registration {
         match (&self.landing, self.subscription, self.workspace_id) {
             (Some(landing), None, _) => Step::CloudAccount(payer, landing.clone()),
             (_, _, None) => Step::Workspace,
-            (_, subscription, Some(workspace)) => match (self.plan, self.bound_at, subscription) {
-                (Plan::Trial, _, _) => Step::Complete,
-                (Plan::Commercial, None, _) => Step::Binding(workspace, payer),
-                (Plan::Commercial, Some(_), Some(bought)) => Step::Method(workspace, payer, bought),
-                (Plan::Commercial, Some(_), None) => Step::Complete,
+            (_, subscription, Some(workspace)) => match (self.plan, self.bound_at) {
+                (Plan::Commercial, None) => Step::Binding(workspace, payer, subscription),
+                (Plan::Trial, _) | (Plan::Commercial, Some(_)) => Step::Complete,
             },
         }
     }
@@ -231,13 +227,9 @@ mod tests {
                     steps.push("workspace");
                     registration.workspace_id = Some(WorkspaceId::from_uuid(Uuid::from_u128(5)));
                 }
-                Step::Binding(..) => {
-                    steps.push("binding");
+                Step::Binding(_, _, bought) => {
+                    steps.push(if bought.is_some() { "method and binding" } else { "binding" });
                     registration.bound_at = Some(NOW);
-                }
-                Step::Method(..) => {
-                    steps.push("method");
-                    registration.state = State::Complete;
                 }
                 Step::Complete => registration.state = State::Complete,
                 Step::Done => return steps,
@@ -258,10 +250,10 @@ mod tests {
         let official = registration(Plan::Commercial, BillingChoice::Create, None);
         assert_eq!(walk(official), ["billing account", "workspace", "binding"]);
         let vendor = registration(Plan::Commercial, BillingChoice::Create, landing());
-        assert_eq!(walk(vendor), ["billing account", "cloud account", "workspace", "binding", "method"]);
+        assert_eq!(walk(vendor), ["billing account", "cloud account", "workspace", "method and binding"]);
         let mut existing = registration(Plan::Commercial, BillingChoice::Existing, landing());
         existing.billing_account_id = Some(BillingAccountId::from_uuid(Uuid::from_u128(3)));
-        assert_eq!(walk(existing), ["cloud account", "workspace", "binding", "method"]);
+        assert_eq!(walk(existing), ["cloud account", "workspace", "method and binding"]);
         assert_eq!(walk(registration(Plan::Trial, BillingChoice::None, None)), ["workspace"]);
         let both = registration(Plan::Trial, BillingChoice::Create, None);
         assert_eq!(walk(both), ["billing account", "workspace"]);

@@ -9,6 +9,7 @@ use tallystick_proto::common::v1::Vendor;
 use tallystick_proto::settlement::v1::cloud_account_service_bind_request::Proof;
 use tallystick_proto::settlement::v1::cloud_account_service_client::CloudAccountServiceClient;
 use tallystick_proto::settlement::v1::settlement_method_service_client::SettlementMethodServiceClient;
+use tallystick_proto::settlement::v1::subscription::State;
 use tallystick_proto::settlement::v1::{
     CloudAccountServiceBindRequest, CloudAccountServiceResolveRequest, Purchase,
     SettlementMethodServiceActivateRequest,
@@ -31,6 +32,8 @@ pub struct Resolved {
     pub instance_id: String,
     /// What the marketplace charges in.
     pub currency: Currency,
+    /// It can be charged.
+    pub is_active: bool,
     /// The billing account that the cloud account is registered in.
     pub holder: Option<BillingAccountId>,
 }
@@ -73,6 +76,7 @@ impl Settlements {
         let vendor = subscription.vendor().as_str_name().trim_start_matches("VENDOR_").to_owned();
         Ok(Resolved {
             vendor,
+            is_active: subscription.state() == State::Active,
             currency: subscription.currency_code.parse().map_err(|_| broken("currency_code"))?,
             cloud_account_id: subscription.cloud_account_id,
             instance_id: subscription.instance_id,

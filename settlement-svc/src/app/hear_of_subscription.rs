@@ -82,6 +82,12 @@ async fn hear_of_subscription(
     let mut tx = app.pool.begin().await?;
     let subscription = store::subscriptions::get_for_update(&mut tx, id).await?;
     let mut subscription = subscription.ok_or_else(missing)?;
+    if subscription.billing_account_id != known.billing_account_id {
+        // Bound in this moment: its payer was not asked.
+        return Err(Failure::Transient(
+            anyhow::anyhow!("{id} was bound in this moment").context("subscription"),
+        ));
+    }
     let before = subscription.state;
     let after = event.state_after(before);
     let after = after.ok_or(Failure::Rejected(VendorRejection::Ended(id)))?;

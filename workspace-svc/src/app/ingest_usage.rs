@@ -228,9 +228,6 @@ async fn count_against_quotas(connection: &mut PgConnection, new: &[Candidate]) 
     for candidate in new.iter().filter(|candidate| candidate.quota.is_some()) {
         *added.entry(candidate.counter()).or_insert(0) += candidate.record.quantity;
     }
-    if added.is_empty() {
-        return Ok(());
-    }
     store::trial_usage::add(connection, &added).await
 }
 

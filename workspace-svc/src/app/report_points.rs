@@ -1,6 +1,6 @@
 //! Takes hourly points in: of each place the highest revision holds, whatever the order of arrival (DEC-8).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
@@ -128,10 +128,12 @@ async fn commit(
         candidates.into_iter().partition(|candidate| modes.get(&candidate.fed()) != Some(&Mode::Records));
     reported.refusals.extend(refused.iter().map(|candidate| (candidate.index, UsageRefusal::SourceMode)));
 
+    let mut counters = hold_counters(&mut tx, &kept).await?;
     let places: HashSet<Place> = kept.iter().map(|candidate| candidate.place.clone()).collect();
     let places: Vec<Place> = places.into_iter().collect();
     let known = store::usage_points::readings_for_update(&mut tx, &places).await?;
-    let kept = hold_to_quotas(&mut tx, kept, &known, &mut reported).await?;
+    let kept = hold_to_quotas(&mut counters, kept, &known, &mut reported);
+    store::trial_usage::add(&mut tx, &counters.added).await?;
     let batch: Vec<_> = kept.iter().map(|candidate| (candidate.place.clone(), candidate.reading)).collect();
     let (verdicts, changed) = judge_batch(&known, &batch);
     let mut fed: HashSet<Fed> = HashSet::new();
@@ -164,24 +166,28 @@ async fn commit(
     Ok(Some(reported))
 }
 
+/// Locks the counters of trials' quotas, before any place is looked at: whoever reports the same place of a trial waits, and sees what holds then.
+async fn hold_counters(connection: &mut PgConnection, candidates: &[Candidate]) -> sqlx::Result<Counters> {
+    let limited = candidates.iter().filter(|candidate| candidate.quota.is_some());
+    let held: BTreeSet<Counter> = limited.map(Candidate::counter).collect();
+    let used = match held.is_empty() {
+        true => BTreeMap::new(),
+        false => store::trial_usage::hold(connection, &held).await?,
+    };
+    Ok(Counters { used, ..Counters::default() })
+}
+
 /// Refuses what does not fit into a trial's quota, in the order of the batch, and counts the rest: a higher revision takes only what it adds.
-async fn hold_to_quotas(
-    connection: &mut PgConnection,
+fn hold_to_quotas(
+    counters: &mut Counters,
     candidates: Vec<Candidate>,
     known: &HashMap<Place, Reading>,
     reported: &mut Reported,
-) -> sqlx::Result<Vec<Candidate>> {
-    let limited = candidates.iter().filter(|candidate| candidate.quota.is_some());
-    let held: BTreeSet<Counter> = limited.map(Candidate::counter).collect();
-    if held.is_empty() {
-        return Ok(candidates);
-    }
-    let used = store::trial_usage::hold(&mut *connection, &held).await?;
-    let mut counters = Counters { used, ..Counters::default() };
-    let mut holding = known.clone();
+) -> Vec<Candidate> {
+    let mut holding: HashMap<Place, Reading> = HashMap::new();
     let mut kept = Vec::with_capacity(candidates.len());
     for candidate in candidates {
-        let before = holding.get(&candidate.place).copied();
+        let before = holding.get(&candidate.place).or_else(|| known.get(&candidate.place)).copied();
         if let Some((meter, quota)) = &candidate.quota
             && judge(before, candidate.reading) == Verdict::Accepted
         {
@@ -194,6 +200,5 @@ async fn hold_to_quotas(
         }
         kept.push(candidate);
     }
-    store::trial_usage::add(connection, &counters.added).await?;
-    Ok(kept)
+    kept
 }

@@ -60,12 +60,15 @@ pub async fn hold(
     Ok(used)
 }
 
-/// Adds to counters that are held.
+/// Adds to counters that are held. What is given back of usage that was never counted leaves 0.
 pub async fn add(connection: &mut PgConnection, added: &BTreeMap<Counter, i64>) -> sqlx::Result<()> {
+    if added.is_empty() {
+        return Ok(());
+    }
     let (ids, days, meters) = columns(added.keys());
     let quantities: Vec<i64> = added.values().copied().collect();
     sqlx::query!(
-        "update workspace.trial_usage u set quantity = u.quantity + k.quantity \
+        "update workspace.trial_usage u set quantity = greatest(u.quantity + k.quantity, 0) \
          from unnest($1::uuid[], $2::date[], $3::smallint[], $4::bigint[]) as k (workspace_id, usage_date, meter_id, quantity) \
          where k.workspace_id = u.workspace_id and k.usage_date = u.usage_date and k.meter_id = u.meter_id",
         &ids,
