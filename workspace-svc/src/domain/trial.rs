@@ -36,9 +36,9 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Takes from a quota, all or nothing; a negative quantity gives back. False: it does not fit.
+    /// Takes from a quota, all or nothing; a negative quantity gives back. False: it does not fit, or its counter is not held.
     pub fn take(&mut self, counter: Counter, quantity: i64, quota: i64) -> bool {
-        let used = self.used.get(&counter).copied().unwrap_or(0);
+        let Some(&used) = self.used.get(&counter) else { return false };
         let added = self.added.entry(counter).or_insert(0);
         let fits = quantity <= 0 || used.saturating_add(*added).saturating_add(quantity) <= quota;
         if fits {
@@ -80,6 +80,13 @@ mod tests {
         assert_eq!(check(&meter(Some(8), Reduction::Sum), 9), Err(used_up("trace", 8)));
         assert_eq!(check(&meter(Some(8), Reduction::Max), 8), Ok(None), "a maximum needs no sum");
         assert_eq!(check(&meter(Some(8), Reduction::Max), 9), Err(used_up("trace", 8)));
+    }
+
+    #[test]
+    fn nothing_is_taken_from_a_counter_that_is_not_held() {
+        let day: UsageDate = "2026-11-26".parse().unwrap();
+        let counter = (WorkspaceId::from_uuid(Uuid::from_u128(1)), day, 7);
+        assert!(!Counters::default().take(counter, 1, 10));
     }
 
     proptest! {
