@@ -40,10 +40,14 @@ pub async fn serve(
     let mailer = peers::mailer::Mailer::new(mail)?;
     let settlement = config.peers.settlement.as_deref().context("SETTLEMENT_ADDR is not set")?;
     let settlement = chassis::peer::channel(settlement, "settlement-svc", config.signer.clone())?;
+    let billing = config.peers.billing.as_deref().context("BILLING_ADDR is not set")?;
+    let billing = chassis::peer::channel(billing, "billing-svc", config.signer.clone())?;
     let workspaces = peers::workspaces::Workspaces::new(workspace);
-    let peers = (workspaces, peers::settlements::Settlements::new(settlement));
+    let bills = peers::bills::Bills::new(billing);
+    let peers = (workspaces, bills, peers::settlements::Settlements::new(settlement));
     let app = app::App::new(&frame, peers, mailer, secret);
     worker::resume_registrations::start(&frame, app.clone());
+    worker::resume_closings::start(&frame, app.clone());
     worker::keep_session_keys::start(&frame, app.clone());
     worker::prune_sessions::start(&frame, app.clone());
     worker::send_mails::start(&frame, app.clone());

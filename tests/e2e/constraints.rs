@@ -45,11 +45,13 @@ const ACCOUNT: &[(&str, &str, Breach)] = &[
         Copy(r#"{"console_account_id": "new", "email_key": "x@y.z"}"#, "phone is not null"),
     ),
     ("console_accounts", "console_accounts_state_check", Set("state = 'X'")),
+    ("console_accounts", "console_accounts_closed_check", Set("state = 'CLOSED'")),
+    ("billing_accounts", "billing_accounts_closed_check", Set("state = 'CLOSING'")),
     ("billing_accounts", "billing_accounts_email_check", Set("email = 'x'")),
     ("billing_accounts", "billing_accounts_enterprise_check", Set("taxpayer_number = '91330106MA27Y5XH5K'")),
     ("billing_accounts", "billing_accounts_phone_check", Set("phone = '110'")),
     ("billing_accounts", "billing_accounts_profile_check", Set("industry = repeat('x', 101)")),
-    ("billing_accounts", "billing_accounts_state_check", Set("state = 'X'")),
+    ("billing_accounts", "billing_accounts_state_check", Set("state = 'X', close_ticket = 'x'")),
     (
         "billing_accounts",
         "billing_accounts_taxpayer_check",
@@ -242,6 +244,11 @@ const SETTLEMENT: &[(&str, &str, Breach)] = &[
     ("books", "books_currency_check", Set("currency = 'EUR'")),
     ("ledger_accounts", "ledger_accounts_amount_check", Set("debits = -1")),
     ("ledger_accounts", "ledger_accounts_arrears_check", Set("credits = debits + 1 where kind = 'ARREARS'")),
+    (
+        "ledger_accounts",
+        "ledger_accounts_closed_check",
+        Set("is_closed = true, credits = credits + 1 where kind = 'CASH'"),
+    ),
     ("ledger_accounts", "ledger_accounts_floor_check", Set("debits = credits + 0.01 where kind = 'CASH'")),
     ("ledger_accounts", "ledger_accounts_kind_check", Set("kind = 'X' where kind = 'INCOME'")),
     (

@@ -12,6 +12,7 @@
 mod access;
 mod bad_input;
 mod bindings;
+mod closing;
 mod cloud_accounts;
 mod codes;
 mod constraints;

@@ -11,6 +11,7 @@ use tallystick_proto::account::v1::billing_account_service_server::BillingAccoun
 use tallystick_proto::account::v1::{
     BillingAccountServiceChangeEmailRequest, BillingAccountServiceChangeEmailResponse,
     BillingAccountServiceChangePhoneRequest, BillingAccountServiceChangePhoneResponse,
+    BillingAccountServiceCloseRequest, BillingAccountServiceCloseResponse,
     BillingAccountServiceCreateRequest, BillingAccountServiceCreateResponse,
     BillingAccountServiceGetByUsernameRequest, BillingAccountServiceGetByUsernameResponse,
     BillingAccountServiceGetRequest, BillingAccountServiceGetResponse, BillingAccountServiceListRequest,
@@ -25,11 +26,13 @@ use super::{codes, convert};
 use crate::app::change_contact::{self, Contact};
 use crate::app::create_billing_account::create_billing_account;
 use crate::app::update_account::{self, ProfileChange};
-use crate::app::{App, read_accounts};
+use crate::app::{App, close_account, read_accounts};
 use crate::domain::billing_account::TaxpayerNumber;
 use crate::domain::email::Email;
 use crate::domain::phone::Phone;
 use crate::domain::username::Username;
+
+const TICKET_CHARACTERS_MAX: usize = 200;
 
 pub struct Room {
     pub app: App,
@@ -120,6 +123,23 @@ impl BillingAccountService for Room {
         let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::updated);
         let outcome = update_account::change_profile(&self.app, &once, id, change).await?;
         respond(outcome, convert::updated)
+    }
+
+    async fn close(
+        &self,
+        request: Request<BillingAccountServiceCloseRequest>,
+    ) -> Result<Response<BillingAccountServiceCloseResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let id = violations.parse::<BillingAccountId>("billing_account_id", &request.billing_account_id);
+        let ticket = violations.text("ticket", &request.ticket, TICKET_CHARACTERS_MAX);
+        let (request_id, (id, ticket)) = violations.into_result(request_id.zip(id.zip(ticket)))?;
+        let method = "BillingAccountService/Close";
+        let answer = convert::billing_closed;
+        let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, answer);
+        respond(close_account::close_billing_account(&self.app, &once, id, &ticket).await?, answer)
     }
 
     async fn change_email(

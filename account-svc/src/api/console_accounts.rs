@@ -11,6 +11,7 @@ use tallystick_proto::account::v1::console_account_service_server::ConsoleAccoun
 use tallystick_proto::account::v1::{
     ConsoleAccountServiceChangeEmailRequest, ConsoleAccountServiceChangeEmailResponse,
     ConsoleAccountServiceChangePhoneRequest, ConsoleAccountServiceChangePhoneResponse,
+    ConsoleAccountServiceCloseRequest, ConsoleAccountServiceCloseResponse,
     ConsoleAccountServiceGetByEmailRequest, ConsoleAccountServiceGetByEmailResponse,
     ConsoleAccountServiceGetRequest, ConsoleAccountServiceGetResponse, ConsoleAccountServiceListRequest,
     ConsoleAccountServiceListResponse, ConsoleAccountServiceUpdateRequest,
@@ -20,7 +21,7 @@ use tonic::{Request, Response, Status};
 
 use super::{codes, convert};
 use crate::app::change_contact::{self, Contact};
-use crate::app::{App, read_accounts, update_account};
+use crate::app::{App, close_account, read_accounts, update_account};
 use crate::domain::email::Email;
 use crate::domain::phone::Phone;
 
@@ -93,6 +94,22 @@ impl ConsoleAccountService for Room {
         let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::renamed);
         let outcome = update_account::rename_console_account(&self.app, &once, id, name).await?;
         respond(outcome, convert::renamed)
+    }
+
+    async fn close(
+        &self,
+        request: Request<ConsoleAccountServiceCloseRequest>,
+    ) -> Result<Response<ConsoleAccountServiceCloseResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let id = violations.parse::<ConsoleAccountId>("console_account_id", &request.console_account_id);
+        let (request_id, id) = violations.into_result(request_id.zip(id))?;
+        let method = "ConsoleAccountService/Close";
+        let answer = convert::console_closed;
+        let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, answer);
+        respond(close_account::close_console_account(&self.app, &once, id).await?, answer)
     }
 
     async fn change_email(

@@ -12,6 +12,7 @@ use tonic::Code;
 
 use crate::app::change_contact::ChangeRejection;
 use crate::app::check_code::CodeRejection;
+use crate::app::close_account::CloseRejection;
 use crate::app::create_billing_account::CreateRejection;
 use crate::app::register::RegisterRejection;
 use crate::app::renew_session::Tokens;
@@ -37,7 +38,7 @@ pub fn console_account(account: &ConsoleAccount) -> wire::ConsoleAccount {
     wire::ConsoleAccount {
         console_account_id: account.console_account_id.to_string(),
         site: account.site.to_wire(),
-        email: account.email.to_string(),
+        email: if account.state == AccountState::Closed { String::new() } else { account.email.to_string() },
         create_time: Some(timestamp(account.created_at)),
         state: account_state(account.state),
         phone: account.phone.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -87,6 +88,14 @@ pub fn console_email_changed(account: &ConsoleAccount) -> wire::ConsoleAccountSe
 
 pub fn console_phone_changed(account: &ConsoleAccount) -> wire::ConsoleAccountServiceChangePhoneResponse {
     wire::ConsoleAccountServiceChangePhoneResponse { console_account: Some(console_account(account)) }
+}
+
+pub fn console_closed(account: &ConsoleAccount) -> wire::ConsoleAccountServiceCloseResponse {
+    wire::ConsoleAccountServiceCloseResponse { console_account: Some(console_account(account)) }
+}
+
+pub fn billing_closed(account: &BillingAccount) -> wire::BillingAccountServiceCloseResponse {
+    wire::BillingAccountServiceCloseResponse { billing_account: Some(billing_account(account)) }
 }
 
 pub fn updated(account: &BillingAccount) -> wire::BillingAccountServiceUpdateResponse {
@@ -326,6 +335,25 @@ impl From<CreateRejection> for Refusal {
                 ErrorReason::UsernameTaken,
                 "another billing account has this user name",
             ),
+        }
+    }
+}
+
+impl From<CloseRejection> for Refusal {
+    fn from(rejection: CloseRejection) -> Self {
+        let refusal = |precondition, message: String| {
+            Self::new(Code::FailedPrecondition, ErrorReason::ClosingRefused, message)
+                .with("precondition", precondition)
+        };
+        match rejection {
+            CloseRejection::NotFound(user) => no_account(user),
+            CloseRejection::Refused(refused) => (*refused).into(),
+            CloseRejection::NotBilled => {
+                refusal("DAY_NOT_BILLED", "a sealed day that it pays for has no bill".to_owned())
+            }
+            CloseRejection::NotSettled(count) => {
+                refusal("BILL_NOT_SETTLED", format!("{count} of its bills are not settled"))
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod change_contact;
 pub mod check_code;
+pub mod close_account;
 pub mod create_billing_account;
 pub mod hash_passwords;
 mod judge_standing;
@@ -27,8 +28,9 @@ use chassis::server::Frame;
 use chassis::user::{KeySource, Keys};
 use secrecy::SecretString;
 use sqlx::PgPool;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore};
 
+use crate::peers::bills::Bills;
 use crate::peers::mailer::Mailer;
 use crate::peers::settlements::Settlements;
 use crate::peers::workspaces::Workspaces;
@@ -43,7 +45,10 @@ pub struct App {
     real_time: Clock,
     nudge: Arc<Notify>,
     workspaces: Workspaces,
+    bills: Bills,
     settlements: Settlements,
+    /// One closing at a time.
+    closing: Arc<Mutex<()>>,
     mailer: Arc<Mailer>,
     session_secret: Arc<SecretString>,
     hashing: Arc<Semaphore>,
@@ -53,7 +58,7 @@ pub struct App {
 impl App {
     pub(crate) fn new(
         frame: &Frame,
-        (workspaces, settlements): (Workspaces, Settlements),
+        (workspaces, bills, settlements): (Workspaces, Bills, Settlements),
         mailer: Mailer,
         session_secret: SecretString,
     ) -> Self {
@@ -64,7 +69,9 @@ impl App {
             real_time: Clock::system(),
             nudge: Arc::clone(&frame.nudge),
             workspaces,
+            bills,
             settlements,
+            closing: Arc::new(Mutex::new(())),
             mailer: Arc::new(mailer),
             session_secret: Arc::new(session_secret),
             hashing: Arc::new(Semaphore::new(hash_passwords::HASHING_MAX)),

@@ -10,9 +10,10 @@ use tallystick_proto::settlement::v1::cloud_account_service_bind_request::Proof;
 use tallystick_proto::settlement::v1::cloud_account_service_client::CloudAccountServiceClient;
 use tallystick_proto::settlement::v1::settlement_method_service_client::SettlementMethodServiceClient;
 use tallystick_proto::settlement::v1::subscription::State;
+use tallystick_proto::settlement::v1::wallet_service_client::WalletServiceClient;
 use tallystick_proto::settlement::v1::{
     CloudAccountServiceBindRequest, CloudAccountServiceResolveRequest, Purchase,
-    SettlementMethodServiceActivateRequest,
+    SettlementMethodServiceActivateRequest, WalletServiceCloseRequest,
 };
 use tonic::Status;
 use uuid::Uuid;
@@ -43,6 +44,7 @@ pub struct Resolved {
 pub struct Settlements {
     accounts: CloudAccountServiceClient<PeerChannel>,
     methods: SettlementMethodServiceClient<PeerChannel>,
+    wallets: WalletServiceClient<PeerChannel>,
 }
 
 fn failure(status: Status) -> Failure<Refused> {
@@ -62,7 +64,8 @@ impl Settlements {
     pub fn new(channel: PeerChannel) -> Self {
         Self {
             accounts: CloudAccountServiceClient::new(channel.clone()),
-            methods: SettlementMethodServiceClient::new(channel),
+            methods: SettlementMethodServiceClient::new(channel.clone()),
+            wallets: WalletServiceClient::new(channel),
         }
     }
 
@@ -104,6 +107,12 @@ impl Settlements {
         let answer = self.accounts.clone().bind(request).await.map_err(failure)?.into_inner();
         let subscription = answer.subscription.unwrap_or_default();
         subscription.subscription_id.parse().map_err(|_| broken("subscription_id"))
+    }
+
+    /// Closes the wallet of a billing account, for good.
+    pub async fn close_wallet(&self, payer: BillingAccountId) -> Result<(), Failure<Refused>> {
+        let request = WalletServiceCloseRequest { billing_account_id: payer.to_string() };
+        self.wallets.clone().close(request).await.map(drop).map_err(failure)
     }
 
     /// Has a workspace settled by a subscription, once per request id.

@@ -1,5 +1,6 @@
-//! workspace-svc: makes and binds the workspace of a registration.
+//! workspace-svc: makes and binds the workspace of a registration, and keeps workspaces away from an account that is being closed.
 
+use chassis::auth::User;
 use chassis::failure::Failure;
 use chassis::id::{BillingAccountId, ConsoleAccountId, WorkspaceId};
 use chassis::peer::{PeerChannel, is_refusal, silence};
@@ -9,7 +10,10 @@ use chassis::wire::instant;
 use tallystick_proto::common::v1::Language as WireLanguage;
 use tallystick_proto::workspace::v1::binding_service_client::BindingServiceClient;
 use tallystick_proto::workspace::v1::workspace_service_client::WorkspaceServiceClient;
-use tallystick_proto::workspace::v1::{BindingServiceBindRequest, WorkspaceServiceCreateRequest};
+use tallystick_proto::workspace::v1::{
+    BindingServiceBindRequest, BindingServiceRetireRequest, BindingServiceUnretireRequest,
+    WorkspaceServiceCreateRequest,
+};
 use time::OffsetDateTime;
 use tonic::Status;
 use uuid::Uuid;
@@ -79,6 +83,19 @@ impl Workspaces {
             .as_ref()
             .and_then(instant)
             .ok_or_else(|| Failure::fatal(format!("{PEER} answered without the start of a binding")))
+    }
+
+    /// Keeps workspaces away from an account. Answers how many of their sealed days are its to pay.
+    pub async fn retire(&self, user: User) -> Result<i64, Failure<Refused>> {
+        let request = BindingServiceRetireRequest { account_id: user.to_string() };
+        let answer = self.bindings.clone().retire(request).await.map_err(failure)?;
+        Ok(answer.into_inner().sealed_day_count)
+    }
+
+    /// Takes that back.
+    pub async fn unretire(&self, user: User) -> Result<(), Failure<Refused>> {
+        let request = BindingServiceUnretireRequest { account_id: user.to_string() };
+        self.bindings.clone().unretire(request).await.map(drop).map_err(failure)
     }
 }
 

@@ -221,3 +221,60 @@ pub async fn update_enterprise(
     .await?;
     Ok(done.rows_affected())
 }
+
+/// Its closing begins.
+pub async fn mark_closing(
+    connection: &mut PgConnection,
+    id: BillingAccountId,
+    ticket: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account.billing_accounts set state = 'CLOSING', close_ticket = $2 \
+         where billing_account_id = $1 and state = 'OPEN'",
+        id.uuid(),
+        ticket,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Its closing was refused.
+pub async fn mark_open(connection: &mut PgConnection, id: BillingAccountId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account.billing_accounts set state = 'OPEN', close_ticket = null \
+         where billing_account_id = $1 and state = 'CLOSING'",
+        id.uuid(),
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// It is closed: what is personal is forgotten. Its user name stays taken, and what it was verified as stays with its bills.
+pub async fn mark_closed(
+    connection: &mut PgConnection,
+    id: BillingAccountId,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account.billing_accounts set state = 'CLOSED', closed_at = $2, email = null, phone = null, contact_name = '', \
+         password_hash = null where billing_account_id = $1 and state = 'CLOSING'",
+        id.uuid(),
+        now,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Those whose closing began.
+pub async fn list_closing(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<BillingAccountId>> {
+    let ids = sqlx::query_scalar!(
+        "select billing_account_id from account.billing_accounts where state = 'CLOSING' order by billing_account_id limit $1",
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(ids.into_iter().map(BillingAccountId::from_uuid).collect())
+}

@@ -168,3 +168,54 @@ pub async fn update_phone(
     .await?;
     Ok(done.rows_affected())
 }
+
+/// Its closing begins.
+pub async fn mark_closing(connection: &mut PgConnection, id: ConsoleAccountId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account.console_accounts set state = 'CLOSING' where console_account_id = $1 and state = 'OPEN'",
+        id.uuid(),
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Its closing was refused.
+pub async fn mark_open(connection: &mut PgConnection, id: ConsoleAccountId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account.console_accounts set state = 'OPEN' where console_account_id = $1 and state = 'CLOSING'",
+        id.uuid(),
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// It is closed: its address is free, and what is personal is forgotten.
+pub async fn mark_closed(
+    connection: &mut PgConnection,
+    id: ConsoleAccountId,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account.console_accounts set state = 'CLOSED', closed_at = $2, email = $1::uuid || '@closed.invalid', \
+         email_key = $1::uuid || '@closed.invalid', display_name = '', phone = null, password_hash = null \
+         where console_account_id = $1 and state = 'CLOSING'",
+        id.uuid(),
+        now,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Those whose closing began.
+pub async fn list_closing(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<ConsoleAccountId>> {
+    let ids = sqlx::query_scalar!(
+        "select console_account_id from account.console_accounts where state = 'CLOSING' order by console_account_id limit $1",
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(ids.into_iter().map(ConsoleAccountId::from_uuid).collect())
+}

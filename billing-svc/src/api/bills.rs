@@ -9,8 +9,9 @@ use chassis::wire::{Violations, caller};
 use tallystick_proto::billing::v1 as wire;
 use tallystick_proto::billing::v1::bill_service_server::BillService;
 use tallystick_proto::billing::v1::{
-    BillServiceGetRequest, BillServiceGetResponse, BillServiceListRequest, BillServiceListResponse,
-    BillServiceRecordSettlementRequest, BillServiceRecordSettlementResponse,
+    BillServiceCountRequest, BillServiceCountResponse, BillServiceGetRequest, BillServiceGetResponse,
+    BillServiceListRequest, BillServiceListResponse, BillServiceRecordSettlementRequest,
+    BillServiceRecordSettlementResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -105,6 +106,19 @@ impl BillService for Room {
             bills: paged.rows.iter().map(convert::bill).collect(),
             next_page_token: paged.next_page_token,
         }))
+    }
+
+    async fn count(
+        &self,
+        request: Request<BillServiceCountRequest>,
+    ) -> Result<Response<BillServiceCountResponse>, Status> {
+        let mut violations = Violations::new();
+        let id =
+            violations.parse::<BillingAccountId>("billing_account_id", &request.get_ref().billing_account_id);
+        let id = violations.into_result(id)?;
+        let counted = read_bills::count(&self.app, id).await.map_err(Failure::<Refusal>::from)?;
+        let (daily_bill_count, unsettled_bill_count) = counted;
+        Ok(Response::new(BillServiceCountResponse { daily_bill_count, unsettled_bill_count }))
     }
 
     async fn record_settlement(

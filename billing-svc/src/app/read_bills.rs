@@ -1,7 +1,7 @@
 //! Reads of bills, runs and price books.
 
 use chassis::civil::UsageDate;
-use chassis::id::{BillId, RunId, WorkspaceId};
+use chassis::id::{BillId, BillingAccountId, RunId, WorkspaceId};
 use sqlx::Result;
 
 use super::App;
@@ -37,6 +37,11 @@ pub async fn bills(
         (bill, settlement)
     };
     Ok(bills.into_iter().map(pair).collect())
+}
+
+/// How many daily bills a payer has, and how many of its bills have no settlement (DEC-74).
+pub async fn count(app: &App, payer: BillingAccountId) -> Result<(i64, i64)> {
+    store::bills::count(&mut *app.pool.acquire().await?, payer).await
 }
 
 /// One run.

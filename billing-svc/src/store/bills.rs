@@ -303,3 +303,17 @@ pub async fn list(
     .await?;
     rows.into_iter().map(|row| Ok(Bill::try_from(row)?)).collect()
 }
+
+/// How many daily bills a payer has, and how many of its bills have no settlement.
+pub async fn count(connection: &mut PgConnection, payer: BillingAccountId) -> sqlx::Result<(i64, i64)> {
+    let row = sqlx::query!(
+        r#"select count(*) filter (where e.kind = 'DAILY') as "daily!",
+             count(*) filter (where not exists (select 1 from billing.bill_settlements s
+               where s.workspace_id = e.workspace_id and s.bill_id = e.bill_id)) as "unsettled!"
+           from billing.account_entries e where e.billing_account_id = $1"#,
+        payer.uuid(),
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok((row.daily, row.unsettled))
+}

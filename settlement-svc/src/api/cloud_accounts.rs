@@ -1,5 +1,6 @@
 //! `CloudAccountService`, and methods and subscriptions to wire.
 
+use super::convert;
 use chassis::failure::Failure;
 use chassis::id::BillingAccountId;
 use chassis::idempotency::{Idempotent, respond};
@@ -256,6 +257,7 @@ impl From<CloudRejection> for Refusal {
     fn from(rejection: CloudRejection) -> Self {
         match rejection {
             CloudRejection::NoAccount(id) => Self::not_found("billing account", id),
+            CloudRejection::Closed(id) => convert::account_closed(id),
             CloudRejection::BadToken => {
                 let message = "the landing token is unknown, has expired, or was used";
                 Self::new(Code::InvalidArgument, ErrorReason::LandingTokenInvalid, message)

@@ -1,6 +1,6 @@
 //! Domain to wire, and rejections to refusals.
 
-use chassis::id::{BillId, SubscriptionId, VoucherId};
+use chassis::id::{BillId, BillingAccountId, SubscriptionId, VoucherId};
 use chassis::money::MONEY_LIMIT;
 use chassis::status::Refusal;
 use chassis::wire::{date, money, timestamp};
@@ -109,6 +109,12 @@ pub fn settlement(settlement: &Settlement) -> wire::Settlement {
     }
 }
 
+/// Nothing moves in the wallet of a closed account, and nothing is bound to it.
+pub fn account_closed(id: BillingAccountId) -> Refusal {
+    Refusal::new(Code::FailedPrecondition, ErrorReason::AccountClosed, format!("{id} is closed"))
+        .with("accountId", id)
+}
+
 impl From<WalletRejection> for Refusal {
     fn from(rejection: WalletRejection) -> Self {
         match rejection {
@@ -118,6 +124,12 @@ impl From<WalletRejection> for Refusal {
                 Self::new(Code::FailedPrecondition, ErrorReason::CurrencyMismatch, message)
                     .with("required", required)
                     .with("given", given)
+            }
+            WalletRejection::Closed(id) => account_closed(id),
+            WalletRejection::Owes(amount) => {
+                let message = format!("it owes {amount}");
+                Self::new(Code::FailedPrecondition, ErrorReason::ClosingRefused, message)
+                    .with("precondition", "ARREARS_OUTSTANDING")
             }
             WalletRejection::PaymentTaken(payment) => {
                 let message =

@@ -5,19 +5,20 @@ use chassis::id::BillingAccountId;
 use chassis::idempotency::{Idempotent, respond};
 use chassis::page::Page;
 use chassis::status::Refusal;
-use chassis::wire::{Violations, caller};
+use chassis::wire::{Violations, caller, money};
 use rust_decimal::Decimal;
 use tallystick_proto::settlement::v1::wallet_service_server::WalletService;
 use tallystick_proto::settlement::v1::{
-    WalletServiceGetBalanceRequest, WalletServiceGetBalanceResponse, WalletServiceGrantVoucherRequest,
-    WalletServiceGrantVoucherResponse, WalletServiceListEntriesRequest, WalletServiceListEntriesResponse,
-    WalletServiceListVouchersRequest, WalletServiceListVouchersResponse, WalletServiceTopUpRequest,
-    WalletServiceTopUpResponse,
+    WalletServiceCloseRequest, WalletServiceCloseResponse, WalletServiceGetBalanceRequest,
+    WalletServiceGetBalanceResponse, WalletServiceGrantVoucherRequest, WalletServiceGrantVoucherResponse,
+    WalletServiceListEntriesRequest, WalletServiceListEntriesResponse, WalletServiceListVouchersRequest,
+    WalletServiceListVouchersResponse, WalletServiceTopUpRequest, WalletServiceTopUpResponse,
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::convert;
+use crate::app::close_wallet::close_wallet;
 use crate::app::grant_voucher::{self, Grant};
 use crate::app::top_up::{Payment, top_up};
 use crate::app::{App, read_wallet};
@@ -85,6 +86,18 @@ impl WalletService for Room {
         let grant = Grant { billing_account_id: id, face_value, last_date, reason };
         let outcome = grant_voucher::grant_voucher(&self.app, &once, grant).await?;
         respond(outcome, convert::granted)
+    }
+
+    async fn close(
+        &self,
+        request: Request<WalletServiceCloseRequest>,
+    ) -> Result<Response<WalletServiceCloseResponse>, Status> {
+        let mut violations = Violations::new();
+        let id =
+            violations.parse::<BillingAccountId>("billing_account_id", &request.get_ref().billing_account_id);
+        let id = violations.into_result(id)?;
+        let voided = close_wallet(&self.app, id).await?;
+        Ok(Response::new(WalletServiceCloseResponse { voided_amount: Some(money(voided)) }))
     }
 
     async fn get_balance(

@@ -7,7 +7,7 @@ use chassis::money::Currency;
 use sha2::{Digest as _, Sha256};
 
 use super::App;
-use super::open_book::currency_of;
+use super::open_book::{currency_of, lock_book};
 use crate::domain::cloud_account::{Purchase, State, Subscription, Vendor};
 use crate::store;
 
@@ -16,6 +16,8 @@ use crate::store;
 pub enum CloudRejection {
     /// No such billing account.
     NoAccount(BillingAccountId),
+    /// The billing account is closed.
+    Closed(BillingAccountId),
     /// The landing token is none, too old, or used.
     BadToken,
     /// Nobody has bought that.
@@ -84,6 +86,10 @@ pub async fn bind_cloud_account(
     let mut tx = app.pool.begin().await?;
     if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
         return Ok(Outcome::Replay(answer));
+    }
+    // Before the subscription, in the order of closing.
+    if lock_book(app, &mut tx, payer, required).await?.is_closed {
+        return Err(Failure::Rejected(CloudRejection::Closed(payer)));
     }
     let missing = || Failure::Rejected(CloudRejection::NoPurchase(purchase.clone()));
     let found = store::subscriptions::find_by_purchase(&mut tx, &purchase).await?.ok_or_else(missing)?;

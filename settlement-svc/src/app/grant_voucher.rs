@@ -7,7 +7,7 @@ use chassis::idempotency::{Idempotent, Outcome};
 use chassis::money::Money;
 
 use super::App;
-use super::open_book::lock_book;
+use super::open_book::lock_open_book;
 use super::read_wallet::HeldVoucher;
 use super::top_up::{WalletRejection, checked_currency, ledger_failure};
 use crate::domain::ledger::{AccountKind, Code};
@@ -46,7 +46,7 @@ pub async fn grant_voucher(
     if grant.last_date < UsageDate::of(now) {
         return Err(Failure::Rejected(WalletRejection::Past(UsageDate::of(now))));
     }
-    let mut book = lock_book(app, &mut tx, id, grant.face_value.currency()).await?;
+    let mut book = lock_open_book(app, &mut tx, id, grant.face_value.currency()).await?;
     let voucher = Voucher {
         voucher_id: VoucherId::new(now),
         billing_account_id: id,

@@ -2,6 +2,7 @@
 
 pub mod bind_cloud_account;
 pub mod change_method;
+pub mod close_wallet;
 pub mod grant_voucher;
 pub mod hear_of_subscription;
 mod judge_standing;

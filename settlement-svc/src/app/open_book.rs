@@ -7,6 +7,7 @@ use chassis::money::Currency;
 use sqlx::PgConnection;
 
 use super::App;
+use super::top_up::WalletRejection;
 use crate::domain::ledger::Book;
 use crate::store;
 
@@ -20,7 +21,18 @@ pub async fn currency_of<R>(app: &App, id: BillingAccountId) -> Result<Option<Cu
     app.billing_accounts.currency(id).await
 }
 
-/// Opens the book if need be and locks it, in the transaction of what moves money.
+/// Opens the book if need be and locks it, in the transaction of what moves money. Nothing moves in one that is closed.
+pub async fn lock_open_book(
+    app: &App,
+    connection: &mut PgConnection,
+    id: BillingAccountId,
+    currency: Currency,
+) -> Result<Book, Failure<WalletRejection>> {
+    let book = lock_book(app, connection, id, currency).await?;
+    if book.is_closed { Err(Failure::Rejected(WalletRejection::Closed(id))) } else { Ok(book) }
+}
+
+/// The same, closed or not.
 pub async fn lock_book<R>(
     app: &App,
     connection: &mut PgConnection,

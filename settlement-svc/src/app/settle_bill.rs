@@ -52,6 +52,10 @@ pub async fn settle_bill(app: &App, bill: &Bill) -> Outcome<Settlement> {
     if store::settlements::exists_elsewhere(&mut tx, bill.billing_account_id, bill.bill_id).await? {
         return Err(Failure::Rejected(SettleRejection::Mismatch(bill.bill_id)));
     }
+    if book.is_closed {
+        let closed = WalletRejection::Closed(bill.billing_account_id);
+        return Err(Failure::Rejected(SettleRejection::Wallet(closed)));
+    }
     let subscription = subscription_of(&mut tx, bill).await?;
     let mut sources = sources(&mut tx, &book, bill, now).await?;
     let remainder = match subscription {

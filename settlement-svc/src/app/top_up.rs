@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::App;
-use super::open_book::{currency_of, lock_book};
+use super::open_book::{currency_of, lock_open_book};
 use super::read_wallet::{Balance, balance_of};
 use crate::domain::ledger::{AccountKey, AccountKind, Book, Code, LedgerError};
 use crate::domain::repayment::repay;
@@ -32,6 +32,10 @@ pub enum WalletRejection {
         /// The request's.
         given: Currency,
     },
+    /// The account is closed.
+    Closed(BillingAccountId),
+    /// It owes so much, and cannot be closed.
+    Owes(Money),
     /// The payment was credited before.
     PaymentTaken(Payment),
     /// The balance would pass what is kept exactly.
@@ -92,7 +96,7 @@ pub async fn top_up(
     if !store::payment_claims::insert(&mut tx, &payment, id, reason_id, amount, now).await? {
         return Err(Failure::Rejected(WalletRejection::PaymentTaken(payment)));
     }
-    let mut book = lock_book(app, &mut tx, id, amount.currency()).await?;
+    let mut book = lock_open_book(app, &mut tx, id, amount.currency()).await?;
     let posted = book.post(FUNDING, CASH, amount, (Code::TopUp, reason_id), now);
     posted.map_err(|error| ledger_failure(error, amount))?;
     let repaid = repay_arrears(&mut tx, &mut book, amount, now).await?;

@@ -27,10 +27,12 @@ pub enum AccountKind {
     Income,
     /// What a subscription has been charged with: a claim on the vendor, without a floor.
     Cloud,
+    /// What was void when the book was closed.
+    Breakage,
 }
 
 impl AccountKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Funding,
         Self::Promotion,
         Self::Cash,
@@ -39,6 +41,7 @@ impl AccountKind {
         Self::Arrears,
         Self::Income,
         Self::Cloud,
+        Self::Breakage,
     ];
 
     /// Those that every book has from its opening on.
@@ -56,6 +59,7 @@ impl AccountKind {
             Self::Arrears => "ARREARS",
             Self::Income => "INCOME",
             Self::Cloud => "CLOUD",
+            Self::Breakage => "BREAKAGE",
         }
     }
 
@@ -106,6 +110,8 @@ pub enum Code {
     BillOwed,
     /// Cash repaid a part of a bill.
     ArrearsRepaid,
+    /// The account was closed.
+    Void,
 }
 
 impl Code {
@@ -117,6 +123,7 @@ impl Code {
             Self::Bill => "BILL",
             Self::BillOwed => "BILL_OWED",
             Self::ArrearsRepaid => "ARREARS_REPAID",
+            Self::Void => "VOID",
         }
     }
 }
@@ -171,6 +178,8 @@ pub struct Book {
     pub billing_account_id: BillingAccountId,
     /// In what.
     pub currency: Currency,
+    /// Nothing moves in it any more.
+    pub is_closed: bool,
     accounts: HashMap<AccountKey, LedgerAccount>,
     posted: Vec<Transfer>,
 }
@@ -183,7 +192,7 @@ impl Book {
         accounts: impl IntoIterator<Item = LedgerAccount>,
     ) -> Self {
         let accounts = accounts.into_iter().map(|account| (account.key, account)).collect();
-        Self { billing_account_id, currency, accounts, posted: Vec::new() }
+        Self { billing_account_id, currency, is_closed: false, accounts, posted: Vec::new() }
     }
 
     /// Adds an account that was just made.
@@ -204,6 +213,19 @@ impl Book {
     /// What an account holds; nothing when the book has no such account.
     pub fn balance(&self, key: AccountKey) -> Result<Money, InvalidMoney> {
         self.accounts.get(&key).map_or(Ok(self.zero()), LedgerAccount::balance)
+    }
+
+    /// What a customer has in it, source by source (ACC-19).
+    pub fn funds(&self) -> Result<Vec<(AccountKey, Money)>, InvalidMoney> {
+        let mut funds = Vec::new();
+        for account in self.accounts.values().filter(|account| account.key.0.has_floor()) {
+            let balance = account.balance()?;
+            if balance.is_positive() {
+                funds.push((account.key, balance));
+            }
+        }
+        funds.sort_by_key(|(key, _)| *key);
+        Ok(funds)
     }
 
     /// What is owed.
@@ -311,6 +333,31 @@ mod tests {
     }
 
     proptest! {
+        /// ACC-19: whatever came in and went out, closing voids exactly what was left, and leaves a book that sums to zero.
+        #[test]
+        fn what_is_left_is_void_to_the_cent(cash in 0_i64..10_000, voucher in 0_i64..10_000, spent in 0_i64..10_000) {
+            let mut book = book();
+            let key = (AccountKind::Voucher, Some(Uuid::from_u128(70)));
+            for (number, key) in [(70, key), (71, (AccountKind::Breakage, None))] {
+                let ledger_account_id = Uuid::from_u128(number);
+                book.add(LedgerAccount { ledger_account_id, key, debits: cny(0), credits: cny(0) });
+            }
+            // Nothing moves where the amount is zero or the account has less: both are fine here.
+            let steps = [(FUNDING, CASH, cash), ((AccountKind::Promotion, None), key, voucher), (CASH, INCOME, spent)];
+            for (debit, credit, cents) in steps {
+                drop(book.post(debit, credit, cny(cents), (Code::Bill, Uuid::nil()), NOW));
+            }
+            let funds = book.funds().unwrap();
+            let left = Money::sum(Currency::Cny, funds.iter().map(|(_, amount)| *amount)).unwrap();
+            for (source, amount) in funds {
+                book.post(source, (AccountKind::Breakage, None), amount, (Code::Void, Uuid::nil()), NOW).unwrap();
+            }
+            prop_assert!(book.funds().unwrap().is_empty());
+            prop_assert_eq!(book.balance((AccountKind::Breakage, None)).unwrap(), left);
+            let spent = if spent <= cash { spent } else { 0 };
+            prop_assert_eq!(left, cny(cash + voucher - spent));
+        }
+
         /// Whatever is posted or refused: the book sums to zero, and cash is what came in less what went out.
         #[test]
         fn every_book_sums_to_zero(steps in proptest::collection::vec((0_u8..4, 1_i64..10_000), 0..60)) {

@@ -47,6 +47,14 @@ pub async fn claim(
     Ok(BillingAccountId::from_uuid(holder))
 }
 
+/// Frees the cloud accounts of a billing account that is closed.
+pub async fn release(connection: &mut PgConnection, id: BillingAccountId) -> sqlx::Result<()> {
+    sqlx::query!("delete from settlement.cloud_account_claims where billing_account_id = $1", id.uuid())
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
 /// In which billing account a cloud account is registered.
 pub async fn holder(
     connection: &mut PgConnection,

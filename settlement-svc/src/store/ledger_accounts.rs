@@ -99,6 +99,12 @@ pub async fn lock_book(connection: &mut PgConnection, id: BillingAccountId) -> s
 /// Reads a book as it is. None when it is not open.
 pub async fn read_book(connection: &mut PgConnection, id: BillingAccountId) -> sqlx::Result<Option<Book>> {
     let Some(currency) = find_currency(&mut *connection, id).await? else { return Ok(None) };
+    let closed_at = sqlx::query_scalar!(
+        "select closed_at from settlement.books where billing_account_id = $1",
+        id.uuid()
+    )
+    .fetch_one(&mut *connection)
+    .await?;
     let rows = sqlx::query_as!(
         Row,
         "select ledger_account_id, kind, source_id, debits, credits from settlement.ledger_accounts \
@@ -118,7 +124,31 @@ pub async fn read_book(connection: &mut PgConnection, id: BillingAccountId) -> s
         })
     };
     let accounts: Result<Vec<_>, Corrupt> = rows.into_iter().map(account).collect();
-    Ok(Some(Book::new(id, currency, accounts?)))
+    let mut book = Book::new(id, currency, accounts?);
+    book.is_closed = closed_at.is_some();
+    Ok(Some(book))
+}
+
+/// Closes a book for good; it must be locked.
+pub async fn close_book(
+    connection: &mut PgConnection,
+    id: BillingAccountId,
+    now: OffsetDateTime,
+) -> sqlx::Result<u64> {
+    sqlx::query!(
+        "update settlement.ledger_accounts set is_closed = true where billing_account_id = $1",
+        id.uuid(),
+    )
+    .execute(&mut *connection)
+    .await?;
+    let done = sqlx::query!(
+        "update settlement.books set closed_at = $2 where billing_account_id = $1 and closed_at is null",
+        id.uuid(),
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Writes the new sums of the accounts that were moved, in order of id.

@@ -138,3 +138,14 @@ pub async fn update(connection: &mut PgConnection, subscription: &Subscription) 
     .await?;
     Ok(done.rows_affected())
 }
+
+/// Frees what has not ended of a billing account that is closed: another may bind it.
+pub async fn release(connection: &mut PgConnection, id: BillingAccountId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update settlement.subscriptions set billing_account_id = null where billing_account_id = $1 and state <> 'ENDED'",
+        id.uuid(),
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}

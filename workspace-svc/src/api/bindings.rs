@@ -122,8 +122,11 @@ impl BindingService for Room {
         &self,
         request: Request<BindingServiceRetireRequest>,
     ) -> Result<Response<BindingServiceRetireResponse>, Status> {
-        let last = retire_account(&self.app, account(&request.get_ref().account_id)?).await?;
-        Ok(Response::new(BindingServiceRetireResponse { last_usage_date: last.map(date) }))
+        let retired = retire_account(&self.app, account(&request.get_ref().account_id)?).await?;
+        Ok(Response::new(BindingServiceRetireResponse {
+            last_usage_date: retired.last_day.map(date),
+            sealed_day_count: retired.sealed_day_count,
+        }))
     }
 
     async fn unretire(

@@ -22,8 +22,17 @@ pub enum RetireRejection {
     NotSealed(UsageDate),
 }
 
-/// Retires it, or refuses and leaves it as it was. Answers the last day that it pays for.
-pub async fn retire_account(app: &App, account: User) -> Result<Option<UsageDate>, Failure<RetireRejection>> {
+/// An account that nothing is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retired {
+    /// The last day that it pays for.
+    pub last_day: Option<UsageDate>,
+    /// How many days of workspaces are its to pay.
+    pub sealed_day_count: i64,
+}
+
+/// Retires it, or refuses and leaves it as it was.
+pub async fn retire_account(app: &App, account: User) -> Result<Retired, Failure<RetireRejection>> {
     let now = app.clock.now();
     let rejected = |rejection| Err(Failure::Rejected(rejection));
     let mut tx = app.pool.begin().await?;
@@ -33,6 +42,7 @@ pub async fn retire_account(app: &App, account: User) -> Result<Option<UsageDate
             if store::workspaces::owns_any(&mut tx, owner, gone_before(app)).await? {
                 return rejected(RetireRejection::Owns);
             }
+            store::members::delete_everywhere(&mut tx, owner).await?;
             None
         }
         User::Billing(payer) => {
@@ -46,13 +56,16 @@ pub async fn retire_account(app: &App, account: User) -> Result<Option<UsageDate
             bound.last_until.map(|until| UsageDate::of(until - Duration::MICROSECOND))
         }
     };
-    if let User::Billing(payer) = account
-        && let Some(day) = store::bindings::first_unsealed_day(&mut tx, payer).await?
-    {
-        return rejected(RetireRejection::NotSealed(day));
+    let mut sealed_day_count = 0;
+    if let User::Billing(payer) = account {
+        if let Some(day) = store::bindings::first_unsealed_day(&mut tx, payer).await? {
+            return rejected(RetireRejection::NotSealed(day));
+        }
+        sealed_day_count = store::sealed_days::count_of_payer(&mut tx, payer).await?;
     }
     tx.commit().await?;
-    Ok(last)
+    chassis::fault::point("account.retired");
+    Ok(Retired { last_day: last, sealed_day_count })
 }
 
 /// Takes it back.

@@ -115,3 +115,14 @@ pub async fn list(
     .await?;
     rows.into_iter().map(|row| Ok(Member::try_from(row)?)).collect()
 }
+
+/// Removes an account from every workspace.
+pub async fn delete_everywhere(
+    connection: &mut PgConnection,
+    console_account_id: ConsoleAccountId,
+) -> sqlx::Result<()> {
+    sqlx::query!("delete from workspace.members where console_account_id = $1", console_account_id.uuid())
+        .execute(connection)
+        .await
+        .map(drop)
+}

@@ -145,3 +145,14 @@ async fn lines(
     }
     Ok(lines)
 }
+
+/// How many days of workspaces are a payer's to pay. Found by its bindings: sealed days have no index by payer.
+pub async fn count_of_payer(connection: &mut PgConnection, payer: BillingAccountId) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from workspace.sealed_days s where s.billing_account_id = $1
+             and s.workspace_id in (select b.workspace_id from workspace.bindings b where b.billing_account_id = $1)"#,
+        payer.uuid(),
+    )
+    .fetch_one(connection)
+    .await
+}

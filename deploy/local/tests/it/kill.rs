@@ -7,12 +7,19 @@ use std::sync::Arc;
 use chassis::cluster::Server;
 use chassis::scratch::test_server;
 use sqlx::Connection as _;
+use tallystick_proto::account::v1::billing_account_service_client::BillingAccountServiceClient;
 use tallystick_proto::account::v1::registration::State;
 use tallystick_proto::account::v1::registration_service_client::RegistrationServiceClient;
-use tallystick_proto::account::v1::{Registration, RegistrationServiceRegisterRequest};
-use tallystick_proto::common::v1::{Site, Vendor};
-use tallystick_proto::settlement::v1::SimulatedMarketplaceServiceSubscribeRequest;
+use tallystick_proto::account::v1::{
+    AccountState, BillingAccount, BillingAccountServiceCloseRequest, BillingAccountServiceCreateRequest,
+    Registration, RegistrationServiceRegisterRequest,
+};
+use tallystick_proto::common::v1::{Money, Site, Vendor};
 use tallystick_proto::settlement::v1::simulated_marketplace_service_client::SimulatedMarketplaceServiceClient;
+use tallystick_proto::settlement::v1::wallet_service_client::WalletServiceClient;
+use tallystick_proto::settlement::v1::{
+    SimulatedMarketplaceServiceSubscribeRequest, WalletServiceTopUpRequest,
+};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tonic::Status;
@@ -174,6 +181,93 @@ impl Serving {
     }
 }
 
+/// The steps of a closing.
+const CLOSING_POINTS: [&str; 6] = [
+    "close.begun",
+    "account.retired",
+    "close.retired",
+    "wallet.before_commit",
+    "wallet.closed",
+    "close.asked",
+];
+
+async fn close_topped_up(serving: &Serving) -> Result<BillingAccount, Status> {
+    let mut accounts = BillingAccountServiceClient::new(serving.channel(0));
+    let mut wallets = WalletServiceClient::new(serving.channel(3));
+    let create = BillingAccountServiceCreateRequest {
+        request_id: "01900000-0000-7000-8000-000000000081".to_owned(),
+        username: "leaver".to_owned(),
+        currency_code: "CNY".to_owned(),
+        email: "leaver@example.com".to_owned(),
+    };
+    let account = accounts.create(serving.request(create)).await?.into_inner().billing_account.unwrap();
+    let top_up = WalletServiceTopUpRequest {
+        request_id: "01900000-0000-7000-8000-000000000082".to_owned(),
+        billing_account_id: account.billing_account_id.clone(),
+        amount: Some(Money { amount: "5.00".to_owned(), currency_code: "CNY".to_owned() }),
+        provider: "bank".to_owned(),
+        reference: "1".to_owned(),
+    };
+    wallets.top_up(serving.request(top_up)).await?;
+    let close = BillingAccountServiceCloseRequest {
+        request_id: "01900000-0000-7000-8000-000000000083".to_owned(),
+        billing_account_id: account.billing_account_id,
+        ticket: "ticket 815".to_owned(),
+    };
+    Ok(accounts.close(serving.request(close)).await?.into_inner().billing_account.unwrap())
+}
+
+/// Closed once, whoever takes it to its end: the repeated call, or the service by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closing_that_is_killed_at_any_step_ends_closed_once() {
+    let server = test_server().await.unwrap();
+    let mut runs = tokio::task::JoinSet::new();
+    // Each waits most of its time for the claim of the killed process to run out.
+    for (number, point) in (0_u16..).zip(CLOSING_POINTS) {
+        runs.spawn(kill_closing_at(server, point, 52_700 + number * 20));
+    }
+    while let Some(run) = runs.join_next().await {
+        run.unwrap();
+    }
+}
+
+async fn kill_closing_at(server: &'static Server, point: &'static str, port_base: u16) {
+    let database = format!("closing_{}_{port_base}", std::process::id());
+    let mut serving = Serving::start(server, &database, port_base, Some(point)).await;
+    close_topped_up(&serving).await.expect_err(point);
+    let status = serving.child.wait().await.unwrap();
+    assert_eq!(status.signal(), Some(SIGKILL), "{point} was never met");
+    drop(serving);
+    let mut serving = Serving::start(server, &database, port_base, None).await;
+    let again = async {
+        loop {
+            match close_topped_up(&serving).await {
+                Err(status) if status.code() == tonic::Code::Unavailable => {
+                    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                }
+                answer => return answer,
+            }
+        }
+    };
+    let account = tokio::time::timeout(std::time::Duration::from_secs(60), again).await.unwrap().unwrap();
+    assert_eq!(account.state(), AccountState::Closed, "{point}");
+    let mut admin = server.connect(&database).await.unwrap();
+    for (sql, count) in [
+        ("select count(*) from account.billing_accounts where state = 'CLOSED'", 1),
+        ("select count(*) from account.billing_accounts where state = 'CLOSING'", 0),
+        ("select count(*) from settlement.books where closed_at is not null", 1),
+        ("select count(*) from settlement.transfers where code = 'VOID' and amount = 5", 1),
+        ("select count(*) from workspace.retired_accounts", 1),
+    ] {
+        let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut admin).await.unwrap();
+        assert_eq!(found, count, "{point}: {sql}");
+    }
+    admin.close().await.unwrap();
+    serving.child.kill().await.unwrap();
+    std::fs::remove_dir_all(&serving.home).unwrap();
+    chassis::scratch::drop_database(server, &database).await.unwrap();
+}
+
 /// Buys and registers. Every call may be repeated; the one that the process dies in is not answered.
 async fn register_from_marketplace(serving: &Serving, landing: &mut String) -> Result<Registration, Status> {
     let mut marketplaces = SimulatedMarketplaceServiceClient::new(serving.channel(3));
@@ -206,7 +300,7 @@ async fn a_marketplace_registration_that_is_killed_at_any_step_ends_with_one_of_
     let server = test_server().await.unwrap();
     for (number, point) in (0_u16..).zip(MARKETPLACE_POINTS) {
         let database = format!("market_{}_{number}", std::process::id());
-        let port_base = 52_600 + number * 10;
+        let port_base = 52_600 + number * 20;
         let mut landing = String::new();
         // The demonstration's own mail goes out before: only the marketplace's steps are met while it serves.
         let first = if point == "mail.sent" { None } else { Some(point) };
