@@ -55,11 +55,12 @@ fn access_table(pool: &DescriptorPool) -> Outcome<String> {
             let access = access(pool, &method)?;
             writeln!(
                 text,
-                "    MethodAccess {{ path: {path:?}, callers: &[{}], services: &{:?}, right: {}, objects: &{:?} }},",
+                "    MethodAccess {{ path: {path:?}, callers: &[{}], services: &{:?}, right: {}, objects: &{:?}, streams: {} }},",
                 access.callers.join(", "),
                 access.services,
                 access.right,
                 access.objects,
+                method.is_client_streaming(),
             )?;
         }
     }

@@ -48,6 +48,7 @@ pub async fn serve(
     let app = app::App::new(&frame, peers, mailer, secret);
     worker::resume_registrations::start(&frame, app.clone());
     worker::resume_closings::start(&frame, app.clone());
+    worker::keep_own_audit::start(&frame, app.clone());
     worker::keep_session_keys::start(&frame, app.clone());
     worker::prune_sessions::start(&frame, app.clone());
     worker::send_mails::start(&frame, app.clone());

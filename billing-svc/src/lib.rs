@@ -43,6 +43,7 @@ pub async fn serve(
     let settlement = chassis::peer::channel(settlement, "settlement-svc", config.signer.clone())?;
     let account = config.peers.account.as_deref().context("ACCOUNT_ADDR is not set")?;
     let account = chassis::peer::channel(account, "account-svc", config.signer.clone())?;
+    frame.spawn_audit(chassis::audit::ship_over(account.clone()));
     let sealed_days = peers::sealed_days::SealedDays::new(workspace.clone());
     let app = app::App::new(&frame, sealed_days, chassis::standing::Standings::new(workspace));
     let keys = chassis::peer::PublishedKeys::new(account);

@@ -29,7 +29,11 @@ pub fn derived(namespace: Uuid, name: &str) -> Uuid {
 }
 
 macro_rules! typed_ids {
-    ($($(#[$doc:meta])* $name:ident = $prefix:literal),+ $(,)?) => {$(
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal),+ $(,)?) => {
+    /// What every typed id begins with.
+    pub const PREFIXES: &[&str] = &[$($prefix),+];
+
+    $(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Uuid);

@@ -1,6 +1,8 @@
 //! A request id is stored in the transaction of its effect: either both exist or neither. The same id with the same body gets
 //! the first answer; with another body it is refused. Kept as long as the rows it made.
 
+use std::collections::BTreeSet;
+
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
@@ -8,6 +10,7 @@ use time::OffsetDateTime;
 use tonic::{Response, Status};
 use uuid::Uuid;
 
+use crate::audit::{self, Event, objects_in};
 use crate::auth::Caller;
 use crate::db::Schema;
 use crate::failure::Failure;
@@ -25,6 +28,7 @@ pub struct Idempotent<T> {
     request_id: Uuid,
     hash: [u8; 32],
     encode: Encode<T>,
+    objects: BTreeSet<String>,
 }
 
 /// What came of it.
@@ -46,13 +50,17 @@ impl<T: 'static> Idempotent<T> {
         request: &Q,
         answer: fn(&T) -> A,
     ) -> Self {
+        let message = request.encode_to_vec();
+        let mut objects = BTreeSet::new();
+        objects_in(&message, &mut objects);
         Self {
             scope_id,
             caller: caller.label(),
             method,
             request_id,
-            hash: Sha256::digest(request.encode_to_vec()).into(),
+            hash: Sha256::digest(&message).into(),
             encode: Box::new(move |value| answer(value).encode_to_vec()),
+            objects,
         }
     }
 
@@ -118,7 +126,7 @@ impl<T: 'static> Idempotent<T> {
         }
     }
 
-    /// Stores the answer; the last thing before the commit.
+    /// Stores the answer, and that the change was made; the last thing before the commit.
     pub async fn store<R>(
         &self,
         connection: &mut PgConnection,
@@ -129,19 +137,23 @@ impl<T: 'static> Idempotent<T> {
             "update {schema}.requests set response = $5 \
              where scope_id = $1 and caller = $2 and method = $3 and request_id = $4 and response is null",
         );
+        let answer = (self.encode)(value);
+        let mut objects = self.objects.clone();
+        objects_in(&answer, &mut objects);
         let stored = sqlx::query(sql)
             .bind(self.scope_id)
             .bind(&self.caller)
             .bind(self.method)
             .bind(self.request_id)
-            .bind((self.encode)(value))
-            .execute(connection)
+            .bind(answer)
+            .execute(&mut *connection)
             .await?;
-        if stored.rows_affected() == 1 {
-            Ok(())
-        } else {
-            Err(Failure::fatal(format!("request {} was not claimed", self.request_id)))
+        if stored.rows_affected() != 1 {
+            return Err(Failure::fatal(format!("request {} was not claimed", self.request_id)));
         }
+        let objects = objects.into_iter().collect();
+        let event = Event::change(&self.caller, self.method, objects, self.request_id);
+        Ok(audit::append(connection, schema, &event).await?)
     }
 }
 

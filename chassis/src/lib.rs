@@ -10,6 +10,7 @@ pub mod money;
 pub mod site;
 pub mod wire;
 
+pub mod audit;
 pub mod auth;
 pub mod failure;
 pub mod guard;

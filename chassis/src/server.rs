@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
+use crate::audit::{Journal, SHIP_INTERVAL, Ship, ship_waiting};
 use crate::auth::{KeySource, UserKeys, Verifier};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -113,6 +114,20 @@ impl Frame {
         self.workers.spawn(worker::run(name, interval, nudge, self.stopped.clone(), work));
     }
 
+    /// Where calls and changes are noted.
+    fn journal(&self) -> Journal {
+        Journal { pool: self.pool.clone(), schema: self.service.schema }
+    }
+
+    /// Starts the shipping of what was noted.
+    pub fn spawn_audit(&self, ship: Ship) {
+        let journal = self.journal();
+        self.spawn_worker("ship_audit", SHIP_INTERVAL, move || {
+            let (journal, ship) = (journal.clone(), Arc::clone(&ship));
+            async move { ship_waiting(&journal, &ship).await }
+        });
+    }
+
     /// Starts the relay of a destination.
     pub fn spawn_relay(&self, relay: Relay) {
         self.spawn_worker("relay_events", RELAY_INTERVAL, move || {
@@ -131,7 +146,8 @@ impl Frame {
     ) -> anyhow::Result<()> {
         let service = self.service;
         let verifier = Verifier::new(service.name, &config.trusted_keys)?;
-        let auth = layer::auth::Authenticate::new(verifier, UserKeys::new(trust.keys), trust.guard);
+        let auth =
+            layer::auth::Authenticate::new(verifier, UserKeys::new(trust.keys), trust.guard, self.journal());
         let (reporter, health) = tonic_health::server::health_reporter();
         let services = service_names(service.name);
         let reflection = || {
@@ -231,8 +247,8 @@ fn service_names(name: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn layers_stand_in_the_documented_order() {
+    #[tokio::test]
+    async fn layers_stand_in_the_documented_order() {
         struct None;
         impl KeySource for None {
             fn keys(&self) -> std::pin::Pin<Box<dyn Future<Output = crate::user::Keys> + Send + '_>> {
@@ -241,7 +257,9 @@ mod tests {
         }
         let verifier = Verifier::new("x", &[]).unwrap();
         let guard = Arc::new(crate::guard::NothingElse);
-        let auth = layer::auth::Authenticate::new(verifier, UserKeys::new(Arc::new(None)), guard);
+        let pool = sqlx::postgres::PgPoolOptions::new().connect_lazy("postgres://nowhere").unwrap();
+        let journal = Journal { pool, schema: Schema("x") };
+        let auth = layer::auth::Authenticate::new(verifier, UserKeys::new(Arc::new(None)), guard, journal);
         let names: Vec<_> = layers("x", auth, 1).iter().map(|layer| layer.name()).collect();
         assert_eq!(names, ["panic", "request_id", "trace", "access_log", "deadline", "limit", "auth"]);
     }

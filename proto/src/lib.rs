@@ -25,6 +25,8 @@ pub mod access {
         pub right: Right,
         /// The string fields of the request that name the objects: name and number.
         pub objects: &'static [(&'static str, u32)],
+        /// The caller sends a stream of requests.
+        pub streams: bool,
     }
 
     include!(concat!(env!("OUT_DIR"), "/access.rs"));

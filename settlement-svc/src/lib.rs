@@ -37,6 +37,7 @@ pub async fn serve(
     let frame = Frame::open(SERVICE, &config, clock, draining).await?;
     let account = config.peers.account.as_deref().context("ACCOUNT_ADDR is not set")?;
     let account = chassis::peer::channel(account, "account-svc", config.signer.clone())?;
+    frame.spawn_audit(chassis::audit::ship_over(account.clone()));
     let billing = config.peers.billing.as_deref().context("BILLING_ADDR is not set")?;
     let billing = chassis::peer::channel(billing, "billing-svc", config.signer.clone())?;
     let workspace = config.peers.workspace.as_deref().context("WORKSPACE_ADDR is not set")?;

@@ -24,6 +24,10 @@ const FRAME: &[(&str, &str, Breach)] = &[
     ("requests", "requests_hash_check", Set("request_hash = 'x'")),
     ("outbox", "outbox_attempts_check", Set("attempts = -1")),
     ("outbox", "outbox_seq_check", Set("aggregate_seq = 0")),
+    ("audit_outbox", "audit_outbox_kind_check", Set("kind = 'X'")),
+    ("audit_outbox", "audit_outbox_caller_check", Set("caller = ''")),
+    ("audit_outbox", "audit_outbox_method_check", Set("method = ''")),
+    ("audit_outbox", "audit_outbox_objects_check", Set("object_ids = array_fill('x'::text, array[33])")),
     ("outbox_heads", "outbox_heads_seq_check", Set("last_seq = 0")),
     ("deployment", "deployment_clock_check", Set("is_test = false, clock_offset_micros = 1")),
     ("deployment", "deployment_singleton_check", Set("singleton = false")),
@@ -57,6 +61,11 @@ const ACCOUNT: &[(&str, &str, Breach)] = &[
         "billing_accounts_taxpayer_check",
         Set("taxpayer_number = 'x', enterprise_name = 'x', verified_at = now(), verify_evidence = 'x'"),
     ),
+    ("audit_trail", "audit_trail_kind_check", Set("kind = 'X'")),
+    ("audit_trail", "audit_trail_service_check", Set("service = 'x'")),
+    ("audit_trail", "audit_trail_caller_check", Set("caller = ''")),
+    ("audit_trail", "audit_trail_method_check", Set("method = ''")),
+    ("audit_trail", "audit_trail_objects_check", Set("object_ids = array_fill('x'::text, array[33])")),
     ("challenges", "challenges_account_check", Set("account_id = 'x'")),
     ("challenges", "challenges_hash_check", Set("identity_hash = 'x'")),
     ("challenges", "challenges_life_check", Set("expires_at = created_at")),
@@ -350,7 +359,11 @@ async fn fill(admin: &mut PgConnection) {
              insert into {schema}.outbox_heads (aggregate_id, destination, last_seq) values (gen_random_uuid(), 'nobody', 1); \
              insert into {schema}.work_claims (name, holder, held_until) values ('x', gen_random_uuid(), now()); \
              insert into {schema}.requests (scope_id, caller, method, request_id, request_hash, created_at) \
-             values (gen_random_uuid(), 'x', 'x', gen_random_uuid(), sha256(''), now())"
+             values (gen_random_uuid(), 'x', 'x', gen_random_uuid(), sha256(''), now()); \
+             insert into {schema}.work_claims (name, holder, held_until) values ('ship_audit', gen_random_uuid(), 'infinity') \
+             on conflict (name) do update set holder = excluded.holder, held_until = excluded.held_until; \
+             insert into {schema}.audit_outbox (event_id, kind, caller, method, object_ids, occurred_at) \
+             values (gen_random_uuid(), 'CALL', 'x', 'x', '{{}}', now())"
         );
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *admin).await.unwrap();
     }
@@ -369,7 +382,9 @@ async fn fill(admin: &mut PgConnection) {
                  insert into workspace.trial_usage (workspace_id, usage_date, meter_id, quantity) \
                    select workspace_id, '2026-11-26', 2, 1 from workspace.workspaces limit 1; \
                  update account.registrations set vendor = 'AWS', cloud_account_id = '1', instance_id = '1', landing_hash = sha256('l'); \
-                 update account.console_accounts set phone = '+8613800138000'";
+                 update account.console_accounts set phone = '+8613800138000'; \
+                 insert into account.audit_trail (event_id, service, kind, caller, method, object_ids, occurred_at) \
+                   values (gen_random_uuid(), 'account-svc', 'CALL', 'x', 'x', '{}', now())";
     sqlx::raw_sql(codes).execute(&mut *admin).await.unwrap();
     let closed = "insert into workspace.members (workspace_id, console_account_id, role, reads_bills, review_pending, created_at) \
                     select workspace_id, gen_random_uuid(), 'STANDARD', false, false, now() from workspace.workspaces; \

@@ -51,6 +51,7 @@ async fn ledger_bills_and_sealed_days_are_append_only_for_the_app_role() {
     local::demonstration::play(&world.clients).await.unwrap();
     world.quiet().await.unwrap();
     let append_only = [
+        ("account", "audit_trail"),
         ("settlement", "transfers"),
         ("settlement", "allocations"),
         ("settlement", "payment_claims"),

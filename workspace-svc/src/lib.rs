@@ -38,6 +38,7 @@ pub async fn serve(
     let account = chassis::peer::channel(account, "account-svc", config.signer.clone())?;
     let settlement = config.peers.settlement.as_deref().context("SETTLEMENT_ADDR is not set")?;
     let settlement = chassis::peer::channel(settlement, "settlement-svc", config.signer.clone())?;
+    frame.spawn_audit(chassis::audit::ship_over(account.clone()));
     let accounts = peers::accounts::Accounts::new(account.clone());
     let app = app::App::new(&frame, accounts.clone(), peers::wallets::Wallets::new(settlement));
     let keys = chassis::peer::PublishedKeys::new(account);

@@ -2,6 +2,7 @@
 //! that refuses ends it, and it is open again. Closing the wallet is the last thing asked: from then on it can only end CLOSED. An interrupted closing goes
 //! on by itself: every step may be repeated.
 
+use chassis::audit;
 use chassis::auth::User;
 use chassis::failure::Failure;
 use chassis::fault;
@@ -180,6 +181,7 @@ async fn finish(app: &App, user: User) -> Outcome2<()> {
     }
     store::sessions::mark_all_ended(&mut tx, user, "ACCOUNT_CLOSED", app.real_time.now()).await?;
     store::challenges::delete_unused(&mut tx, &user.to_string()).await?;
+    audit::note(&mut tx, app.schema, "Close", &[user.to_string()]).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -6,6 +6,7 @@ pub mod close_account;
 pub mod create_billing_account;
 pub mod hash_passwords;
 mod judge_standing;
+pub mod keep_audit_trail;
 pub mod keep_session_keys;
 pub mod prune_sessions;
 pub mod read_accounts;

@@ -2,6 +2,7 @@
 //! settlement method, as far as they are asked for. Each step is a transaction
 //! of its own and may be repeated; an interrupted registration goes on at the first missing step (REGI-6, DEC-69).
 
+use chassis::audit;
 use chassis::auth::User;
 use chassis::failure::{Failure, broken_constraint};
 use chassis::fault;
@@ -155,15 +156,16 @@ pub async fn resume(
     password: Option<Password>,
 ) -> Outcome<Registration> {
     if let Some(username) = username {
-        let mut connection = app.pool.acquire().await?;
-        let renamed =
-            store::registrations::update_username(&mut connection, id, &username, State::Running).await?;
+        let mut tx = app.pool.begin().await?;
+        let renamed = store::registrations::update_username(&mut tx, id, &username, State::Running).await?;
         if renamed == 0 {
-            return Err(Failure::Rejected(match store::registrations::get(&mut connection, id).await? {
+            return Err(Failure::Rejected(match store::registrations::get(&mut tx, id).await? {
                 Some(_) => RegisterRejection::NothingToName(id),
                 None => RegisterRejection::NotFound(id),
             }));
         }
+        audit::note(&mut tx, app.schema, "RegistrationService/Resume", &[id.to_string()]).await?;
+        tx.commit().await?;
     }
     with_password(app, id, password).await
 }
@@ -307,6 +309,10 @@ async fn begin(app: &App, asked: &Asked, command: Register) -> Outcome<Registrat
         Some("registrations_landing_key") => Failure::Rejected(RegisterRejection::LandingUsed),
         _ => Failure::from(error),
     })?;
+    if inserted {
+        let made = [registration.registration_id.to_string(), registration.console_account_id.to_string()];
+        audit::note(&mut tx, app.schema, "RegistrationService/Register", &made).await?;
+    }
     if !inserted {
         tx.rollback().await?;
         let begun = find(app, asked).await?;

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chassis::audit;
 use chassis::auth::{TOKEN_LIFE, User};
 use chassis::failure::Failure;
 use chassis::id::uuid_at;
@@ -103,6 +104,7 @@ pub async fn revoke_session(app: &App, refresh: &str) -> Outcome<()> {
     let mut tx = app.pool.begin().await?;
     let token = load(&mut tx, refresh).await?;
     store::sessions::mark_ended(&mut tx, token.session_id, "REVOKED", app.real_time.now()).await?;
+    audit::note(&mut tx, app.schema, "SessionService/Revoke", &[token.user.to_string()]).await?;
     tx.commit().await?;
     Ok(())
 }

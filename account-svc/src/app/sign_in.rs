@@ -1,6 +1,7 @@
 //! Signs in by password: a try is taken before the password is looked at, so that tries at once are not more than tries in turn; an
 //! identity without an account costs as much time as one with.
 
+use chassis::audit;
 use chassis::auth::User;
 use chassis::failure::Failure;
 use chassis::id::uuid_at;
@@ -100,6 +101,7 @@ pub async fn set_password(
         return Err(wrong());
     }
     store::sessions::mark_all_ended(&mut tx, user, "PASSWORD_SET", app.real_time.now()).await?;
+    audit::note(&mut tx, app.schema, "SessionService/SetPassword", &[user.to_string()]).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The tables of schema `account`.
 
+pub mod audit_trail;
 pub mod billing_accounts;
 pub mod challenges;
 pub mod code_limits;

@@ -1,5 +1,6 @@
 //! What repeats.
 
+pub mod keep_own_audit;
 pub mod keep_session_keys;
 pub mod prune_sessions;
 pub mod resume_closings;

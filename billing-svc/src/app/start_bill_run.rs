@@ -1,5 +1,6 @@
 //! Starts a run of a sealed day, and ends one at an operator's word.
 
+use chassis::audit;
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
 use chassis::id::RunId;
@@ -59,6 +60,9 @@ pub async fn start_bill_run(
 pub async fn cancel_bill_run(app: &App, id: RunId) -> Result<BillRun, Failure<RunRejection>> {
     let mut tx = app.pool.begin().await?;
     let cancelled = store::bill_runs::mark_cancelled(&mut tx, id, app.clock.now()).await?;
+    if cancelled {
+        audit::note(&mut tx, app.schema, "BillRunService/Cancel", &[id.to_string()]).await?;
+    }
     let run =
         store::bill_runs::get(&mut tx, id).await?.ok_or(Failure::Rejected(RunRejection::NotFound(id)))?;
     tx.commit().await?;

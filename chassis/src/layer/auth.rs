@@ -1,7 +1,7 @@
 //! Who may call: the contract says it per RPC, this layer enforces it. No token, no call, unless the RPC is for anyone; an RPC that
 //! declares nothing can be called by nobody; and a user needs the right on every object that its request names.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -14,7 +14,9 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::{Answer, Layer, Next, Request, is_infrastructure};
+use crate::audit::{self, Event, Journal, objects_in};
 use crate::auth::{Caller, Distrust, User, UserKeys, Verifier};
+use crate::failure::Failure;
 use crate::guard::{Guard, Object, of_account};
 use crate::peer::MESSAGE_BYTES_MAX;
 use crate::status::Refusal;
@@ -31,20 +33,24 @@ pub struct Authenticate {
     verifier: Verifier,
     user_keys: UserKeys,
     guard: Arc<dyn Guard>,
+    journal: Journal,
     access: HashMap<&'static str, &'static MethodAccess>,
 }
 
 impl Authenticate {
     /// With the keys that this service trusts, and what it says of its objects.
-    pub fn new(verifier: Verifier, user_keys: UserKeys, guard: Arc<dyn Guard>) -> Self {
+    pub fn new(verifier: Verifier, user_keys: UserKeys, guard: Arc<dyn Guard>, journal: Journal) -> Self {
         let access = METHODS.iter().map(|method| (method.path, method)).collect();
-        Self { verifier, user_keys, guard, access }
+        Self { verifier, user_keys, guard, journal, access }
     }
 
-    async fn admit(&self, mut request: Request) -> Result<(Request, Caller), Status> {
+    async fn admit(&self, mut request: Request) -> Result<(Request, Caller, &'static str), Status> {
         let path = request.uri().path().to_owned();
         let access = self.access.get(path.as_str()).copied();
         let caller = self.caller(request.headers(), access).await?;
+        if let Some(access) = access.filter(|_| caller.kind == CallerKind::Operator) {
+            request = self.keep(&caller, access, request).await?;
+        }
         let Some(access) = access.filter(|access| may_call(access, &caller)) else {
             return Err(Refusal::new(
                 Code::PermissionDenied,
@@ -61,7 +67,27 @@ impl Authenticate {
             self.judge(user, access, &message).await?;
         }
         request.extensions_mut().insert(caller.clone());
-        Ok((request, caller))
+        Ok((request, caller, access.path))
+    }
+
+    /// Notes the call of an operator, with the objects that its request names, before anything comes of it. A stream is noted without.
+    async fn keep(
+        &self,
+        caller: &Caller,
+        access: &MethodAccess,
+        request: Request,
+    ) -> Result<Request, Status> {
+        let mut objects = BTreeSet::new();
+        let request = if access.streams {
+            request
+        } else {
+            let (request, message) = first_message(request).await?;
+            objects_in(&message, &mut objects);
+            request
+        };
+        let event = Event::call(caller, access.path, objects.into_iter().collect());
+        self.journal.keep(&event).await.map_err(Failure::<Refusal>::from)?;
+        Ok(request)
     }
 
     async fn caller(&self, headers: &HeaderMap, access: Option<&MethodAccess>) -> Result<Caller, Status> {
@@ -207,8 +233,8 @@ impl Layer for Authenticate {
         }
         Box::pin(async move {
             match self.admit(request).await {
-                Ok((request, caller)) => {
-                    let mut response = next.run(request).await;
+                Ok((request, caller, path)) => {
+                    let mut response = audit::under(&caller, path, next.run(request)).await;
                     response.extensions_mut().insert(caller);
                     response
                 }
@@ -249,7 +275,7 @@ mod tests {
         services: &'static [&'static str],
         right: Right,
     ) -> MethodAccess {
-        MethodAccess { path: "/x/Y", callers, services, right, objects: &[] }
+        MethodAccess { path: "/x/Y", callers, services, right, objects: &[], streams: false }
     }
 
     #[test]

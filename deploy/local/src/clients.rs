@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use chassis::auth::Signer;
 use chassis::peer::{MESSAGE_BYTES_MAX, PeerChannel, channel};
 use chassis::wire;
+use tallystick_proto::account::v1::audit_service_client::AuditServiceClient;
 use tallystick_proto::account::v1::billing_account_service_client::BillingAccountServiceClient;
 use tallystick_proto::account::v1::console_account_service_client::ConsoleAccountServiceClient;
 use tallystick_proto::account::v1::notification_service_client::NotificationServiceClient;
@@ -47,6 +48,8 @@ pub struct Clients {
     pub bindings: BindingServiceClient<PeerChannel>,
     /// workspace-svc
     pub members: MemberServiceClient<PeerChannel>,
+    /// account-svc
+    pub audits: AuditServiceClient<PeerChannel>,
     /// workspace-svc
     pub usage: UsageServiceClient<PeerChannel>,
     /// billing-svc
@@ -90,10 +93,11 @@ impl Clients {
             billing_accounts: BillingAccountServiceClient::new(account.clone()),
             registrations: RegistrationServiceClient::new(account.clone()),
             sessions: SessionServiceClient::new(account.clone()),
-            notifications: NotificationServiceClient::new(account),
+            notifications: NotificationServiceClient::new(account.clone()),
             workspaces: WorkspaceServiceClient::new(workspace.clone()),
             bindings: BindingServiceClient::new(workspace.clone()),
             members: MemberServiceClient::new(workspace.clone()),
+            audits: AuditServiceClient::new(account),
             usage: UsageServiceClient::new(workspace).max_decoding_message_size(MESSAGE_BYTES_MAX),
             price_books: PriceBookServiceClient::new(billing.clone()),
             bill_runs: BillRunServiceClient::new(billing.clone()),

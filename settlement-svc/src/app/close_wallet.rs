@@ -1,5 +1,6 @@
 //! Closes the wallet of a billing account that is being closed (ACC-19): what is left in it is void, and nothing moves in it any more.
 
+use chassis::audit;
 use chassis::failure::Failure;
 use chassis::fault;
 use chassis::id::BillingAccountId;
@@ -41,6 +42,7 @@ pub async fn close_wallet(app: &App, id: BillingAccountId) -> Result<Money, Fail
     if store::ledger_accounts::close_book(&mut tx, id, now).await? != 1 {
         return Err(chassis::bug!("the book of {id} was closed under its lock"));
     }
+    audit::note(&mut tx, app.schema, "WalletService/Close", &[id.to_string()]).await?;
     fault::point("wallet.before_commit");
     tx.commit().await?;
     fault::point("wallet.closed");

@@ -1,5 +1,6 @@
 //! Keeps everything away from an account that is being closed (ACC-19, ACC-20): once it is retired, nothing is bound to it or handed to it.
 
+use chassis::audit;
 use chassis::auth::User;
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
@@ -63,6 +64,7 @@ pub async fn retire_account(app: &App, account: User) -> Result<Retired, Failure
         }
         sealed_day_count = store::sealed_days::count_of_payer(&mut tx, payer).await?;
     }
+    audit::note(&mut tx, app.schema, "BindingService/Retire", &[account.to_string()]).await?;
     tx.commit().await?;
     chassis::fault::point("account.retired");
     Ok(Retired { last_day: last, sealed_day_count })
@@ -70,5 +72,8 @@ pub async fn retire_account(app: &App, account: User) -> Result<Retired, Failure
 
 /// Takes it back.
 pub async fn unretire_account(app: &App, account: User) -> sqlx::Result<()> {
-    store::retired_accounts::delete(&mut *app.pool.acquire().await?, account).await
+    let mut tx = app.pool.begin().await?;
+    store::retired_accounts::delete(&mut tx, account).await?;
+    audit::note(&mut tx, app.schema, "BindingService/Unretire", &[account.to_string()]).await?;
+    tx.commit().await
 }

@@ -24,7 +24,8 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
-const POINTS: [&str; 23] = [
+const POINTS: [&str; 24] = [
+    "audit.shipped",
     "demo.prices_loaded",
     "register.console_account",
     "register.billing_account",

@@ -111,10 +111,13 @@ fn the_frame_is_the_same_in_all_four_services() {
     let frames: BTreeSet<String> = SERVICES
         .iter()
         .map(|service| {
-            let text =
-                std::fs::read_to_string(root().join(format!("{service}-svc/migrations/0001_frame.sql")))
-                    .unwrap();
-            text.replace(&format!("{service}."), "SCHEMA.")
+            let found = files(&root().join(format!("{service}-svc/migrations")), "sql");
+            let frames = found.into_iter().filter(|(path, _)| path.to_string_lossy().ends_with("frame.sql"));
+            let frames: Vec<String> = frames.map(|(_, text)| text).collect();
+            assert_eq!(frames.len(), 2, "{service}");
+            frames
+                .concat()
+                .replace(&format!("{service}."), "SCHEMA.")
                 .replace(&format!("tallystick_{service}_app"), "SCHEMA_app")
         })
         .collect();
@@ -170,6 +173,7 @@ fn statements_name_their_schema_and_their_columns() {
 #[test]
 fn append_only_tables_are_granted_no_change() {
     let append_only = [
+        ("account", "audit_trail"),
         ("settlement", "transfers"),
         ("settlement", "allocations"),
         ("settlement", "payment_claims"),
