@@ -46,10 +46,10 @@ pub async fn serve(
     frame.spawn_audit(chassis::audit::ship_over(account.clone()));
     let sealed_days = peers::sealed_days::SealedDays::new(workspace.clone());
     let app = app::App::new(&frame, sealed_days, chassis::standing::Standings::new(workspace));
-    let keys = chassis::peer::PublishedKeys::new(account);
+    let keys = chassis::peer::PublishedKeys::new(account.clone());
     let trust = Trust { keys: Arc::new(keys), guard: Arc::new(app.clone()) };
     worker::run_bills::start(&frame, app.clone());
-    worker::relay_events::start(&frame, peers::settlements::Settlements::new(settlement));
+    worker::relay_events::start(&frame, peers::settlements::Settlements::new(settlement), account);
     let routes = api::routes(app);
     frame.serve(&config, listener, routes, trust).await
 }

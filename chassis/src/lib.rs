@@ -32,6 +32,7 @@ pub mod worker;
 pub mod cli;
 pub mod config;
 pub mod health;
+pub mod notifications;
 pub mod ops;
 pub mod server;
 pub mod shutdown;

@@ -53,8 +53,7 @@ pub async fn serve(
     let app = app::App::new(&frame, peers);
     let keys = chassis::peer::PublishedKeys::new(account.clone());
     let trust = Trust { keys: Arc::new(keys), guard: Arc::new(app.clone()) };
-    let notifications = peers::notifications::Notifications::new(account);
-    worker::relay_events::start(&frame, peers::bills::Bills::new(billing), workspaces, notifications);
+    worker::relay_events::start(&frame, peers::bills::Bills::new(billing), workspaces, account);
     let routes = api::routes(app);
     frame.serve(&config, listener, routes, trust).await
 }

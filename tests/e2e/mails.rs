@@ -11,12 +11,15 @@ use secrecy::SecretString;
 use tallystick_proto::account::v1::notification_service_client::NotificationServiceClient;
 use tallystick_proto::account::v1::{MailParameter, MailTemplate, NotificationServiceSendRequest};
 use tallystick_proto::common::v1::Language;
+use tallystick_proto::workspace::v1::WorkspaceServiceUpdateRequest;
 use tests::{PATIENCE, World};
+use time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::Code;
 use uuid::Uuid;
 
+use crate::bindings::id;
 use crate::sessions::{channel, with_token};
 
 /// What a mail server took.
@@ -102,6 +105,7 @@ fn unlocked(account_id: &str, number: u128, language: Language) -> NotificationS
         template: MailTemplate::Unlocked.into(),
         language: language.into(),
         parameters: vec![MailParameter { name: "workspace".to_owned(), value: "Ten hosts".to_owned() }],
+        workspace_id: String::new(),
     }
 }
 
@@ -169,7 +173,13 @@ async fn a_mail_that_cannot_be_written_is_refused() {
     let good = unlocked(&customer.registration.console_account_id, 1, Language::En);
     let dump = world.dump().await.unwrap();
     type Break = fn(&mut NotificationServiceSendRequest);
-    let bad: [(&str, Break, Code); 7] = [
+    let bad: [(&str, Break, Code); 9] = [
+        ("no workspace", |r| r.workspace_id = "x".into(), Code::InvalidArgument),
+        (
+            "a workspace twice",
+            |r| r.workspace_id = format!("wksp_{}", Uuid::from_u128(1)),
+            Code::InvalidArgument,
+        ),
         ("a missing parameter", |r| r.parameters.clear(), Code::InvalidArgument),
         (
             "one too many",
@@ -193,4 +203,36 @@ async fn a_mail_that_cannot_be_written_is_refused() {
     let reused = NotificationServiceSendRequest { language: Language::Zh.into(), ..good };
     let status = notifications.send(with_token(reused, &token)).await.unwrap_err();
     assert_eq!(reason_of(&status).as_deref(), Some("REQUEST_ID_REUSED"));
+}
+
+/// WS-5, DEC-47, REGI-9: the payer is mailed each bill that is worth something, once, under the workspace's name and in its language.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_is_mailed_every_bill_that_is_not_zero() {
+    let world = World::new().await.unwrap();
+    let own = world.customer("billed").await.unwrap();
+    let rename = WorkspaceServiceUpdateRequest {
+        request_id: id(1),
+        workspace_id: own.workspace().to_owned(),
+        name: "Ten hosts".to_owned(),
+        language: Language::En.into(),
+    };
+    world.clients.workspaces.clone().update(rename).await.unwrap();
+    world.clients.advance_to(own.day.start() + Duration::hours(2)).await.unwrap();
+    own.journey.ingest(vec![own.record("one", 60, ("pv", "", "100000"))]).await.unwrap();
+    world.clients.advance_to(own.day.end() + Duration::hours(2)).await.unwrap();
+    for day in [own.day.plus_days(-1), own.day] {
+        own.journey.seal(day).await.unwrap();
+        own.journey.run_bills(day).await.unwrap();
+    }
+    world.journey("a second run").run_bills(own.day).await.unwrap();
+    let mail = world.take_mail("billed@example.com", "A bill was made").await.unwrap();
+    let told = format!("the bill of workspace Ten hosts for {} was made: 20.00 CNY", own.day);
+    assert!(mail.contains(&told), "{mail}");
+    world.quiet().await.unwrap();
+    let mut admin = world.scratch.admin().await.unwrap();
+    let mails: i64 = sqlx::query_scalar("select count(*) from account.mails where template = 'BILL_ISSUED'")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+    assert_eq!(mails, 1, "none for the day without usage, and none for the second run");
 }

@@ -204,7 +204,10 @@ async fn a_workspace_from_a_marketplace_settles_with_that_vendor_only() {
     tell(&world, &first, Event::Closed).await.unwrap();
     let switched = method(&world, own.workspace()).await;
     assert_eq!((switched.kind(), switched.cause()), (Kind::BillingAccount, Cause::SubscriptionEnded));
-    world.take_mail("channel@example.com", own.workspace()).await.expect("the payer is told (MK-11)");
+    world
+        .take_mail("channel@example.com", "工作空间 channel 的结算方式")
+        .await
+        .expect("the payer is told (MK-11)");
     let token = payer_token(&world, "channel").await;
     let status =
         refusal(changed(&world, &token, change(own.workspace(), Some(&other))).await, "CHANNEL_VENDOR_ONLY");

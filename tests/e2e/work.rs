@@ -59,6 +59,7 @@ async fn parked_work_is_seen_in_every_service_and_tried_again() {
         template: MailTemplate::Unlocked.into(),
         language: 2,
         parameters: vec![MailParameter { name: "workspace".to_owned(), value: "Retried".to_owned() }],
+        workspace_id: String::new(),
     };
     let settlement = world.clients.works[3].clone();
     let aggregate = Uuid::from_u128(9);

@@ -40,11 +40,11 @@ pub async fn serve(
     let settlement = chassis::peer::channel(settlement, "settlement-svc", config.signer.clone())?;
     frame.spawn_audit(chassis::audit::ship_over(account.clone()));
     let accounts = peers::accounts::Accounts::new(account.clone());
-    let app = app::App::new(&frame, accounts.clone(), peers::wallets::Wallets::new(settlement));
-    let keys = chassis::peer::PublishedKeys::new(account);
+    let app = app::App::new(&frame, accounts, peers::wallets::Wallets::new(settlement));
+    let keys = chassis::peer::PublishedKeys::new(account.clone());
     let trust = Trust { keys: Arc::new(keys), guard: Arc::new(app.clone()) };
     worker::keep_partitions::start(&frame, app.clone());
-    worker::tell_of_countdowns::start(&frame, app.clone(), accounts);
+    worker::tell_of_countdowns::start(&frame, app.clone(), account);
     let routes = api::routes(app, frame.draining.clone());
     frame.serve(&config, listener, routes, trust).await
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chassis::auth::User;
+use chassis::id::WorkspaceId;
 use chassis::idempotency::{Idempotent, respond};
 use chassis::wire::{Violations, caller};
 use tallystick_proto::account::v1::notification_service_server::NotificationService;
@@ -13,7 +14,7 @@ use tonic::{Request, Response, Status};
 
 use super::{codes, convert};
 use crate::app::App;
-use crate::app::send_mail::send_mail;
+use crate::app::send_mail::{WORKSPACE, send_mail};
 use crate::domain::mail::Template;
 
 pub struct Room {
@@ -64,19 +65,28 @@ impl NotificationService for Room {
             violations.check("account_id", user.map_err(|_| "must be \"acnt_\" or \"bacc_\" and a UUID"));
         let template = template(&mut violations, request.template);
         let language = codes::language(&mut violations, request.language);
-        let parameters = parameters(&mut violations, &request.parameters);
+        let mut parameters = parameters(&mut violations, &request.parameters);
+        let workspace = match request.workspace_id.as_str() {
+            "" => Some(None),
+            id => violations.parse::<WorkspaceId>("workspace_id", id).map(Some),
+        };
+        if let Some(Some(id)) = workspace
+            && parameters.insert(WORKSPACE.to_owned(), id.to_string()).is_some()
+        {
+            violations.add("workspace_id", "must be empty when the parameter workspace is given");
+        }
         if let Some(template) = template {
             violations.check("parameters", template.check(&parameters));
         }
-        let ((request_id, user), (template, language)) =
-            violations.into_result(request_id.zip(user).zip(template.zip(language)))?;
+        let ((request_id, user), ((template, workspace), language)) =
+            violations.into_result(request_id.zip(user).zip(template.zip(workspace).zip(language)))?;
         let scope = match user {
             User::Console(id) => id.uuid(),
             User::Billing(id) => id.uuid(),
         };
         let method = "NotificationService/Send";
         let once = Idempotent::new(scope, &caller, method, request_id, &request, convert::mail_sent);
-        let outcome = send_mail(&self.app, &once, user, template, language, parameters).await?;
+        let outcome = send_mail(&self.app, &once, user, (template, workspace), language, parameters).await?;
         respond(outcome, convert::mail_sent)
     }
 }

@@ -114,6 +114,7 @@ async fn tell_of_pause(
         template: Template::CodesPaused,
         language: Language::Zh,
         parameters: BTreeMap::from([("limit".to_owned(), WRONG_CODES_MAX.to_string())]),
+        workspace: None,
         challenge_id: None,
         attempts: 0,
         created_at: now,

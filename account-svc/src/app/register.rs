@@ -484,6 +484,7 @@ async fn complete(app: &App, registration: &Registration) -> Outcome<()> {
             template: Template::WorkspaceActivated,
             language: registration.language,
             parameters: parameters.into(),
+            workspace: None,
             challenge_id: None,
             attempts: 0,
             created_at: now,

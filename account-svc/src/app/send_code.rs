@@ -115,6 +115,7 @@ pub async fn send_code(
         template: Template::Code(plan.purpose),
         language,
         parameters,
+        workspace: None,
         challenge_id: Some(challenge_id),
         attempts: 0,
         created_at: now,

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use chassis::auth::User;
 use chassis::failure::{Failure, is_transient};
 use chassis::fault;
-use chassis::id::uuid_at;
+use chassis::id::{WorkspaceId, uuid_at};
 use chassis::idempotency::{Idempotent, Outcome};
+use chassis::status::Refused;
 use secrecy::ExposeSecret as _;
 use time::Duration;
 
@@ -28,7 +29,7 @@ pub async fn send_mail(
     app: &App,
     request: &Idempotent<()>,
     user: User,
-    template: Template,
+    (template, workspace): (Template, Option<WorkspaceId>),
     language: Language,
     parameters: BTreeMap<String, String>,
 ) -> Result<Outcome<()>, Failure<NoAccount>> {
@@ -51,6 +52,7 @@ pub async fn send_mail(
         template,
         language,
         parameters,
+        workspace,
         challenge_id: None,
         attempts: 0,
         created_at: now,
@@ -62,6 +64,8 @@ pub async fn send_mail(
     Ok(Outcome::Fresh(()))
 }
 
+/// The parameter that names a workspace.
+pub const WORKSPACE: &str = "workspace";
 /// The longest wait between two tries.
 const BACKOFF_MAX_SECS: i32 = 300;
 /// Mails that have left are kept so long, without their address.
@@ -86,7 +90,11 @@ pub async fn deliver_mail(app: &App) -> anyhow::Result<bool> {
 
 async fn deliver(app: &App, mail: &Mail) -> anyhow::Result<()> {
     let stale = mail.challenge_id.is_some() && app.clock.now() >= mail.created_at + CODE_LIFE;
-    let letter = if stale { None } else { letter(app, mail).await? };
+    let named = match named(app, mail).await {
+        Ok(named) => named,
+        Err(failure) => return try_later(app, mail, &format!("{failure:?}")).await,
+    };
+    let letter = if stale { None } else { letter(app, &named).await? };
     let Some(letter) = letter else {
         store::mails::mark_done(&mut *app.pool.acquire().await?, mail.mail_id, "DROPPED").await?;
         return Ok(());
@@ -96,15 +104,36 @@ async fn deliver(app: &App, mail: &Mail) -> anyhow::Result<()> {
     let mut connection = app.pool.acquire().await?;
     match sent {
         Ok(()) => store::mails::mark_done(&mut connection, mail.mail_id, "SENT").await?,
-        Err(not_sent) => {
-            let parked = matches!(not_sent, NotSent::Never(_));
-            let wait = 2_i32.saturating_pow(mail.attempts.clamp(0, 10).unsigned_abs()).min(BACKOFF_MAX_SECS);
-            tracing::warn!(mail_id = %mail.mail_id, parked, error = %not_sent, "a mail was not sent");
-            store::mails::mark_failed(&mut connection, mail.mail_id, parked, &not_sent.to_string(), wait)
-                .await?;
+        Err(NotSent::Never(error)) => {
+            tracing::warn!(mail_id = %mail.mail_id, error, "a mail was refused for good");
+            store::mails::mark_failed(&mut connection, mail.mail_id, true, &error, 0).await?;
+        }
+        Err(NotSent::Later(error)) => {
+            drop(connection);
+            try_later(app, mail, &error).await?;
         }
     }
     Ok(())
+}
+
+async fn try_later(app: &App, mail: &Mail, error: &str) -> anyhow::Result<()> {
+    let wait = 2_i32.saturating_pow(mail.attempts.clamp(0, 10).unsigned_abs()).min(BACKOFF_MAX_SECS);
+    tracing::warn!(mail_id = %mail.mail_id, error, "a mail was not sent");
+    let mut connection = app.pool.acquire().await?;
+    store::mails::mark_failed(&mut connection, mail.mail_id, false, error, wait).await?;
+    Ok(())
+}
+
+/// A mail with what the workspace that it is about is called now, in its language (REGI-9). One that is not there keeps its id.
+async fn named(app: &App, mail: &Mail) -> Result<Mail, Failure<Refused>> {
+    let mut named = mail.clone();
+    if let Some(id) = mail.workspace
+        && let Some((name, language)) = app.workspaces.called(id).await?
+    {
+        named.language = language;
+        named.parameters.insert(WORKSPACE.to_owned(), name);
+    }
+    Ok(named)
 }
 
 /// The mail as it leaves; None when there is nobody to read it any more.

@@ -12,10 +12,10 @@ use tallystick_proto::workspace::v1::binding_service_client::BindingServiceClien
 use tallystick_proto::workspace::v1::workspace_service_client::WorkspaceServiceClient;
 use tallystick_proto::workspace::v1::{
     BindingServiceBindRequest, BindingServiceRetireRequest, BindingServiceUnretireRequest,
-    WorkspaceServiceCreateRequest,
+    WorkspaceServiceCreateRequest, WorkspaceServiceGetRequest,
 };
 use time::OffsetDateTime;
-use tonic::Status;
+use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::domain::mail::Language;
@@ -83,6 +83,23 @@ impl Workspaces {
             .as_ref()
             .and_then(instant)
             .ok_or_else(|| Failure::fatal(format!("{PEER} answered without the start of a binding")))
+    }
+
+    /// What a workspace is called, and the language of mails about it; None when there is no such workspace.
+    pub async fn called(&self, id: WorkspaceId) -> Result<Option<(String, Language)>, Failure<Refused>> {
+        let request = WorkspaceServiceGetRequest { workspace_id: id.to_string() };
+        match self.workspaces.clone().get(request).await {
+            Ok(answer) => {
+                let workspace = answer.into_inner().workspace.unwrap_or_default();
+                let language = match workspace.language() {
+                    WireLanguage::En => Language::En,
+                    WireLanguage::Zh | WireLanguage::Unspecified => Language::Zh,
+                };
+                Ok(Some((workspace.name, language)))
+            }
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(failure(status)),
+        }
     }
 
     /// Keeps workspaces away from an account. Answers how many of their sealed days are its to pay.

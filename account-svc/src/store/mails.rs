@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chassis::failure::Corrupt;
+use chassis::id::WorkspaceId;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use time::OffsetDateTime;
@@ -25,6 +26,8 @@ pub struct Mail {
     pub language: Language,
     /// With these values; a code is not among them.
     pub parameters: BTreeMap<String, String>,
+    /// The workspace that it is about, whose name and language it gets.
+    pub workspace: Option<WorkspaceId>,
     /// What its code follows from.
     pub challenge_id: Option<Uuid>,
     /// How often it was tried.
@@ -38,7 +41,7 @@ pub async fn insert(connection: &mut PgConnection, mail: &Mail) -> sqlx::Result<
     let to_somebody = mail.account_id.is_some() || mail.address.is_some();
     sqlx::query!(
         "insert into account.mails (mail_id, account_id, address, template, language, parameters, challenge_id, state, \
-         created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         created_at, workspace_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         mail.mail_id,
         mail.account_id,
         mail.address,
@@ -48,6 +51,7 @@ pub async fn insert(connection: &mut PgConnection, mail: &Mail) -> sqlx::Result<
         mail.challenge_id,
         if to_somebody { "WAITING" } else { "DROPPED" },
         mail.created_at,
+        mail.workspace.map(WorkspaceId::uuid),
     )
     .execute(connection)
     .await
@@ -58,7 +62,7 @@ pub async fn insert(connection: &mut PgConnection, mail: &Mail) -> sqlx::Result<
 pub async fn list_due(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Mail>> {
     let rows = sqlx::query!(
         r#"select mail_id, account_id, address, template, language, parameters as "parameters: Json<BTreeMap<String, String>>",
-             challenge_id, attempts, created_at from account.mails
+             workspace_id, challenge_id, attempts, created_at from account.mails
            where state = 'WAITING' and next_attempt_at <= clock_timestamp()
            order by challenge_id is null, created_at limit $1"#,
         limit,
@@ -74,6 +78,7 @@ pub async fn list_due(connection: &mut PgConnection, limit: i64) -> sqlx::Result
             template: Template::from_word(&row.template).ok_or_else(|| corrupt("template"))?,
             language: Language::from_word(&row.language).ok_or_else(|| corrupt("language"))?,
             parameters: row.parameters.0,
+            workspace: row.workspace_id.map(WorkspaceId::from_uuid),
             challenge_id: row.challenge_id,
             attempts: row.attempts,
             created_at: row.created_at,

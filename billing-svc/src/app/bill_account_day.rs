@@ -18,6 +18,7 @@ use crate::domain::bill_run::{LINES_MAX, RunFailure, Tally};
 use crate::domain::price_book::{BookKey, Prices};
 use crate::domain::rating::{self, BillLine};
 use crate::domain::sealed_day::SealedDay;
+use crate::peers::notifications::issued_event;
 use crate::peers::settlements::settle_event;
 use crate::store;
 
@@ -63,6 +64,7 @@ pub async fn bill_account_day(
     payable.sort_by_key(|bill: &Bill| bill.workspace_id);
     for bill in &payable {
         outbox::append(&mut tx, app.schema, &settle_event(bill), now).await?;
+        outbox::append(&mut tx, app.schema, &issued_event(bill), now).await?;
     }
     fault::point("bill.before_commit");
     tx.commit().await?;

@@ -1,4 +1,5 @@
 //! Other services, in this service's words.
 
+pub mod notifications;
 pub mod sealed_days;
 pub mod settlements;

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use chassis::notifications;
 use chassis::outbox::{Deliver, Relay};
+use chassis::peer::PeerChannel;
 use chassis::server::Frame;
 
 use crate::peers::bills::{self, Bills};
-use crate::peers::notifications::{self, Notifications};
 use crate::peers::workspaces::{self, Workspaces};
 
 /// Starts a relay per destination.
-pub fn start(frame: &Frame, bills: Bills, workspaces: Workspaces, notifications: Notifications) {
+pub fn start(frame: &Frame, bills: Bills, workspaces: Workspaces, account: PeerChannel) {
     let relay = |destination, deliver: Deliver| {
         frame.spawn_relay(Relay {
             pool: frame.pool.clone(),
@@ -33,11 +34,5 @@ pub fn start(frame: &Frame, bills: Bills, workspaces: Workspaces, notifications:
             Box::pin(async move { workspaces.deliver(&kind, &payload).await })
         }),
     );
-    relay(
-        notifications::DESTINATION,
-        Arc::new(move |kind, payload| {
-            let notifications = notifications.clone();
-            Box::pin(async move { notifications.deliver(&kind, &payload).await })
-        }),
-    );
+    relay(notifications::DESTINATION, notifications::deliver_over(account));
 }

@@ -4,28 +4,25 @@ use chassis::auth::User;
 use chassis::failure::Failure;
 use chassis::id::{BillingAccountId, ConsoleAccountId, WorkspaceId};
 use chassis::money::Currency;
-use chassis::outbox::{Event, Undelivered, undelivered};
+use chassis::notifications::mail_event;
+use chassis::outbox::Event;
 use chassis::peer::{PeerChannel, silence};
 use chassis::site::Site;
 use chassis::status::{Refused, reason_of};
-use prost::Message as _;
 use tallystick_proto::account::v1::billing_account_service_client::BillingAccountServiceClient;
 use tallystick_proto::account::v1::console_account_service_client::ConsoleAccountServiceClient;
-use tallystick_proto::account::v1::notification_service_client::NotificationServiceClient;
 use tallystick_proto::account::v1::session_service_client::SessionServiceClient;
 use tallystick_proto::account::v1::{
-    AccountState, BillingAccountServiceGetRequest, ConsoleAccountServiceGetRequest, MailParameter,
-    MailTemplate, NotificationServiceSendRequest, SessionServiceRedeemCodeRequest,
+    AccountState, BillingAccountServiceGetRequest, ConsoleAccountServiceGetRequest, MailTemplate,
+    SessionServiceRedeemCodeRequest,
 };
-use tallystick_proto::common::v1::{CodeProof, Language as WireLanguage};
+use tallystick_proto::common::v1::CodeProof;
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::domain::workspace::{Language, Workspace};
+use crate::domain::workspace::Workspace;
 
 const PEER: &str = "account-svc";
-/// The service that events of this kind are for.
-pub const DESTINATION: &str = PEER;
 
 /// Who may pay.
 #[derive(Debug, Clone)]
@@ -53,7 +50,6 @@ pub struct Accounts {
     billing: BillingAccountServiceClient<PeerChannel>,
     console: ConsoleAccountServiceClient<PeerChannel>,
     sessions: SessionServiceClient<PeerChannel>,
-    notifications: NotificationServiceClient<PeerChannel>,
 }
 
 impl Accounts {
@@ -62,8 +58,7 @@ impl Accounts {
         Self {
             billing: BillingAccountServiceClient::new(channel.clone()),
             console: ConsoleAccountServiceClient::new(channel.clone()),
-            sessions: SessionServiceClient::new(channel.clone()),
-            notifications: NotificationServiceClient::new(channel),
+            sessions: SessionServiceClient::new(channel),
         }
     }
 
@@ -133,20 +128,7 @@ impl Accounts {
             Err(status) => Err(Failure::Transient(silence(PEER, &status))),
         }
     }
-
-    /// Takes a mail to account-svc.
-    pub async fn deliver(&self, kind: &str, payload: &[u8]) -> Result<(), Undelivered> {
-        if kind != MAIL {
-            return Err(Undelivered::Never(format!("no such event: {kind}")));
-        }
-        let request = NotificationServiceSendRequest::decode(payload)
-            .map_err(|error| Undelivered::Never(error.to_string()))?;
-        let sent = self.notifications.clone().send(request).await;
-        sent.map(drop).map_err(|status| undelivered(&status))
-    }
 }
-
-const MAIL: &str = "Send";
 
 /// A mail about a workspace, on its way to its owner.
 #[derive(Debug, Clone, Copy)]
@@ -161,33 +143,16 @@ pub enum Notice {
 
 /// The event that carries a mail to the owner of a workspace.
 pub fn mail_to_owner(workspace: &Workspace, notice: Notice, request_id: Uuid) -> Event {
-    let mut parameters = vec![("workspace", workspace.name.clone())];
-    let template = match notice {
+    let (template, parameters) = match notice {
         Notice::Countdown(days_left) => {
             let final_date = workspace.lock.map(|lock| chassis::civil::UsageDate::of(lock.final_from));
-            parameters.push(("days_left", days_left.to_string()));
-            parameters.push(("final_date", final_date.map(|day| day.to_string()).unwrap_or_default()));
-            MailTemplate::LockCountdown
+            let final_date = final_date.map(|day| day.to_string()).unwrap_or_default();
+            let parameters = vec![("days_left", days_left.to_string()), ("final_date", final_date)];
+            (MailTemplate::LockCountdown, parameters)
         }
-        Notice::Locked => MailTemplate::Locked,
-        Notice::Unlocked => MailTemplate::Unlocked,
+        Notice::Locked => (MailTemplate::Locked, Vec::new()),
+        Notice::Unlocked => (MailTemplate::Unlocked, Vec::new()),
     };
-    let parameters =
-        parameters.into_iter().map(|(name, value)| MailParameter { name: name.to_owned(), value });
-    let request = NotificationServiceSendRequest {
-        request_id: request_id.to_string(),
-        account_id: workspace.owner.to_string(),
-        template: template.into(),
-        language: match workspace.language {
-            Language::Zh => WireLanguage::Zh.into(),
-            Language::En => WireLanguage::En.into(),
-        },
-        parameters: parameters.collect(),
-    };
-    Event {
-        destination: DESTINATION,
-        aggregate_id: workspace.workspace_id.uuid(),
-        kind: MAIL,
-        payload: request.encode_to_vec(),
-    }
+    let owner = User::Console(workspace.owner);
+    mail_event(owner, workspace.workspace_id, template, &parameters, request_id)
 }
