@@ -53,6 +53,7 @@ pub async fn serve(
     worker::prune_sessions::start(&frame, app.clone());
     worker::send_mails::start(&frame, app.clone());
     let trust = Trust { keys: Arc::new(app.clone()), guard: Arc::new(app.clone()) };
+    let work = app::show_work::sources(&app);
     let routes = api::routes(app);
-    frame.serve(&config, listener, routes, trust).await
+    frame.with_work(work).serve(&config, listener, routes, trust).await
 }

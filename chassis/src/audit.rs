@@ -110,7 +110,13 @@ impl Event {
         Self {
             event_id: uuid_at(now),
             kind: kind.word().to_owned(),
-            caller: caller.chars().map(shown).take(CALLER_CHARACTERS_MAX).collect(),
+            caller: caller
+                .chars()
+                .map(shown)
+                .take(CALLER_CHARACTERS_MAX)
+                .collect::<String>()
+                .trim()
+                .to_owned(),
             method: method.to_owned(),
             object_ids,
             request_id: None,

@@ -26,7 +26,7 @@ use crate::health::Readiness;
 use crate::layer::{self, Layer, Layered};
 use crate::ops::ClockRoom;
 use crate::outbox::{RELAY_INTERVAL, Relay};
-use crate::work::WorkRoom;
+use crate::work::{WorkRoom, WorkSources};
 use crate::worker::{self, Claim, Pace};
 
 /// What a service is.
@@ -53,6 +53,7 @@ pub struct Frame {
     pub nudge: Arc<Notify>,
     /// Cancelled when the service is to stop.
     pub draining: CancellationToken,
+    work: WorkSources,
     workers: TaskTracker,
     stopped: CancellationToken,
 }
@@ -99,6 +100,7 @@ impl Frame {
             clock,
             nudge: Arc::new(Notify::new()),
             draining,
+            work: Arc::new([]),
             workers: TaskTracker::new(),
             stopped: CancellationToken::new(),
         })
@@ -112,6 +114,12 @@ impl Frame {
     {
         let nudge = Arc::clone(&self.nudge);
         self.workers.spawn(worker::run(name, interval, nudge, self.stopped.clone(), work));
+    }
+
+    /// Shows operators work of the service's own, besides its outbox.
+    #[must_use]
+    pub fn with_work(self, sources: impl Into<WorkSources>) -> Self {
+        Self { work: sources.into(), ..self }
     }
 
     /// Where calls and changes are noted.
@@ -158,7 +166,8 @@ impl Frame {
             services.iter().fold(builder, |builder, name| builder.with_service_name(name.clone()))
         };
         let clock = ClockRoom { pool: self.pool.clone(), schema: service.schema, clock: self.clock.clone() };
-        let work = WorkRoom { pool: self.pool.clone(), schema: service.schema };
+        let work =
+            WorkRoom { pool: self.pool.clone(), schema: service.schema, sources: Arc::clone(&self.work) };
         let routes = routes
             .add_service(ClockServiceServer::new(clock))
             .add_service(WorkServiceServer::new(work))

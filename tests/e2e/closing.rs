@@ -5,8 +5,8 @@ use chassis::status::metadata_of;
 use tallystick_proto::account::v1::console_account_service_client::ConsoleAccountServiceClient;
 use tallystick_proto::account::v1::session_service_client::SessionServiceClient;
 use tallystick_proto::account::v1::{
-    AccountState, BillingAccount, BillingAccountServiceCloseRequest, ConsoleAccountServiceCloseRequest,
-    SessionServiceRefreshRequest,
+    AccountState, BillingAccount, BillingAccountServiceCloseRequest, ConsoleAccount,
+    ConsoleAccountServiceCloseRequest, ConsoleAccountServiceUpdateRequest, SessionServiceRefreshRequest,
 };
 use tallystick_proto::common::v1::Vendor;
 use tallystick_proto::settlement::v1::cloud_account_service_bind_request::Proof;
@@ -188,6 +188,15 @@ async fn a_console_account_is_closed_when_it_owns_nothing() {
             ConsoleAccountServiceCloseRequest { request_id: id(number), console_account_id: account.clone() };
         with_token(request, &session.access_token)
     };
+    let rename = |token: &str| {
+        let request = ConsoleAccountServiceUpdateRequest {
+            request_id: id(61),
+            console_account_id: account.clone(),
+            display_name: "Somebody".to_owned(),
+        };
+        with_token(request, token)
+    };
+    accounts.update(rename(&session.access_token)).await.unwrap();
     let before = world.dump().await.unwrap();
     let status = refusal(accounts.close(close(1)).await, "CLOSING_REFUSED");
     assert_eq!(metadata_of(&status, "precondition").as_deref(), Some("WORKSPACE_OWNED"));
@@ -211,6 +220,14 @@ async fn a_console_account_is_closed_when_it_owns_nothing() {
     assert!(accounts.close(close(1)).await.unwrap().metadata().contains_key("idempotent-replay"));
     assert_eq!(accounts.close(close(4)).await.unwrap().into_inner().console_account.unwrap(), gone);
 
+    let again = accounts.update(rename(&session.access_token)).await.unwrap();
+    assert!(again.metadata().contains_key("idempotent-replay"));
+    assert_eq!(
+        again.into_inner().console_account.unwrap_or_default(),
+        ConsoleAccount::default(),
+        "forgotten"
+    );
+    own.journey.register().await.expect("the first registration is answered as it was");
     let mut sessions = SessionServiceClient::new(channel(&world, "account-svc"));
     let refresh = SessionServiceRefreshRequest { refresh_token: session.refresh_token.clone() };
     refusal(sessions.refresh(refresh).await, "SESSION_INVALID");

@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod arrears;
 mod audit;
 mod bad_input;
 mod bindings;

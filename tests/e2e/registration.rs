@@ -8,7 +8,7 @@ use tallystick_proto::account::v1::{
     ConsoleAccountServiceListRequest, Registration, RegistrationServiceGetRequest,
     RegistrationServiceRegisterRequest, RegistrationServiceResumeRequest,
 };
-use tallystick_proto::common::v1::{Language, Site, Vendor};
+use tallystick_proto::common::v1::{Language, Site, SiteClass, Vendor};
 use tallystick_proto::settlement::v1::cloud_account_service_bind_request::Proof;
 use tallystick_proto::settlement::v1::settlement_method::{Cause, Kind};
 use tallystick_proto::settlement::v1::simulated_marketplace_service_tell_request::Event;
@@ -26,6 +26,7 @@ use time::Duration;
 use tonic::Code;
 use uuid::Uuid;
 
+use crate::bindings::workspace;
 use crate::codes::{proof, send_code, to_console, to_payer};
 use crate::methods::{buy, tell};
 use crate::sessions::{channel, console, payer, sign_in, with_token};
@@ -233,6 +234,8 @@ async fn official_registration_creates_and_binds_all_three() {
     let get = BindingServiceGetRequest { workspace_id: registration.workspace_id.clone() };
     let binding = world.clients.bindings.clone().get(get).await.unwrap().into_inner().binding.unwrap();
     assert_eq!(binding.billing_account_id, registration.billing_account_id);
+    let made = workspace(&world, &registration.workspace_id).await;
+    assert_eq!(made.site_class(), SiteClass::China, "the billing system that it belongs to (REG-6)");
     let mail = world.take_mail("three@example.com", "three").await.expect("the owner is told (PLAN-10)");
     assert!(mail.contains("商业版"), "{mail}");
     for identity in [console("three@example.com"), payer("three-ltd")] {

@@ -2,7 +2,9 @@
 
 use prost::Message as _;
 use sqlx::AssertSqlSafe;
-use tallystick_proto::account::v1::{MailParameter, MailTemplate, NotificationServiceSendRequest};
+use tallystick_proto::account::v1::{
+    MailParameter, MailTemplate, NotificationServiceSendRequest, RegistrationServiceGetRequest,
+};
 use tallystick_proto::ops::v1::work::State;
 use tallystick_proto::ops::v1::{
     Work, WorkServiceListRequest, WorkServiceListResponse, WorkServiceParkRequest, WorkServiceRetryRequest,
@@ -136,4 +138,114 @@ async fn what_waits_is_parked_and_bad_input_changes_nothing() {
     assert_eq!(walked, expected);
     request.state = State::Parked.into();
     refusal(works.clone().list(request).await, "FIELD_INVALID");
+}
+
+/// Waits until a piece of account-svc's work is in this state, and answers it.
+async fn until(world: &World, work_id: &str, state: State) -> Work {
+    let wait = async {
+        loop {
+            let found = list(world, 0, state).await;
+            if let Some(work) = found.into_iter().find(|work| work.work_id == work_id) {
+                return work;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{work_id} is not {state:?}"))
+}
+
+/// What account-svc does by itself is seen, tried again and parked like what it hands on.
+#[tokio::test(flavor = "multi_thread")]
+async fn mails_and_registrations_that_are_stuck_are_seen_and_go_on() {
+    let world = World::without_prices().await.unwrap();
+    let own = world.customer("stuck").await.unwrap();
+    let other = world.customer("stranger").await.unwrap();
+    let mut works = world.clients.works[0].clone();
+    let mut admin = world.scratch.admin().await.unwrap();
+    // A mail that a server refused for good.
+    let mail = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0700);
+    sqlx::query(
+        "insert into account.mails (mail_id, account_id, template, language, parameters, state, parked_at, attempts, last_error, \
+         created_at) values ($1, $2, 'UNLOCKED', 'EN', '{\"workspace\": \"Late\"}', 'PARKED', now(), 3, '550', now())",
+    )
+    .bind(mail)
+    .bind(own.payer())
+    .execute(&mut admin)
+    .await
+    .unwrap();
+    let mail_id = format!("mail/{mail}");
+    let parked = until(&world, &mail_id, State::Parked).await;
+    assert_eq!((parked.kind.as_str(), parked.attempts, parked.last_error.as_str()), ("UNLOCKED", 3, "550"));
+    let retry = |work_id: &str| WorkServiceRetryRequest { work_id: work_id.to_owned() };
+    let park =
+        |work_id: &str| WorkServiceParkRequest { work_id: work_id.to_owned(), reason: "wrong".to_owned() };
+    let same = works.park(park(&mail_id)).await.unwrap().into_inner().work.unwrap();
+    assert_eq!(same, parked, "what is parked stays as it is");
+    works.retry(retry(&mail_id)).await.unwrap();
+    world.take_mail("stuck@example.com", "Late").await.unwrap();
+    // A registration whose last step another service refuses for good: its binding was asked for with another payer.
+    let change = "update account.registrations set state = 'RUNNING', completed_at = null, bound_at = null, billing_account_id = $2 \
+                  where registration_id = $1";
+    let uuid = |id: &str| id.split_once('_').unwrap().1.parse::<Uuid>().unwrap();
+    let registration = uuid(&own.registration.registration_id);
+    let set = sqlx::query(change).bind(registration).bind(uuid(other.payer()));
+    assert_eq!(set.execute(&mut admin).await.unwrap().rows_affected(), 1);
+    let registration_id = format!("registration/{registration}");
+    let stuck = until(&world, &registration_id, State::Parked).await;
+    assert!(stuck.kind == "REGISTRATION" && stuck.last_error.contains("REQUEST_ID_REUSED"), "{stuck:?}");
+    let back =
+        sqlx::query("update account.registrations set billing_account_id = $2 where registration_id = $1");
+    back.bind(registration).bind(uuid(own.payer())).execute(&mut admin).await.unwrap();
+    works.retry(retry(&registration_id)).await.unwrap();
+    let get = RegistrationServiceGetRequest { registration_id: own.registration.registration_id.clone() };
+    let done = async {
+        loop {
+            let found = world.clients.registrations.clone().get(get.clone()).await.unwrap().into_inner();
+            if found.registration.unwrap().complete_time.is_some() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, done).await.expect("it goes on when its cause is mended");
+    for gone in [&mail_id, &registration_id] {
+        refusal(works.retry(retry(gone)).await, "WORK_NOT_FOUND");
+        refusal(works.park(park(gone)).await, "WORK_NOT_FOUND");
+    }
+    refusal(works.retry(retry(&format!("nothing/{mail}"))).await, "WORK_NOT_FOUND");
+}
+
+/// The list goes on from kind to kind, whatever the size of a page.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_goes_from_events_to_mails_to_registrations() {
+    let world = World::without_prices().await.unwrap();
+    let own = world.customer("walked").await.unwrap();
+    let mut admin = world.scratch.admin().await.unwrap();
+    for seq in 1..=2 {
+        write(&world, "account", (Uuid::from_u128(5), seq), Vec::new(), true).await;
+    }
+    for number in 1..=2_u128 {
+        let insert = "insert into account.mails (mail_id, template, language, parameters, state, parked_at, created_at) \
+                      values ($1, 'UNLOCKED', 'EN', '{}', 'PARKED', now(), now())";
+        sqlx::query(insert).bind(Uuid::from_u128(number)).execute(&mut admin).await.unwrap();
+    }
+    let stop = "update account.registrations set state = 'RUNNING', completed_at = null, parked_at = now() where console_account_id = $1";
+    let account = own.registration.console_account_id.trim_start_matches("acnt_").parse::<Uuid>().unwrap();
+    sqlx::query(stop).bind(account).execute(&mut admin).await.unwrap();
+    for size in 1..=6 {
+        let mut request =
+            WorkServiceListRequest { page_size: size, state: State::Parked.into(), ..Default::default() };
+        let mut walked = Vec::new();
+        loop {
+            let page = world.clients.works[0].clone().list(request.clone()).await.unwrap().into_inner();
+            assert!(page.work.len() <= usize::try_from(size).unwrap());
+            walked.extend(page.work.into_iter().map(|work| work.work_id));
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        let kinds: Vec<&str> = walked.iter().map(|id| id.split_once('/').unwrap().0).collect();
+        assert_eq!(kinds, ["outbox", "outbox", "mail", "mail", "registration"], "{size}: {walked:?}");
+    }
 }

@@ -169,6 +169,7 @@ async fn a_locked_workspace_counts_14_days_down_and_takes_no_usage_after_them() 
         request_id: id(number),
         workspace_id: own.workspace().to_owned(),
         cause: cause.into(),
+        billing_account_id: String::new(),
     };
     let unlock = |number, cause: Cause| WorkspaceServiceUnlockRequest {
         request_id: id(number),
@@ -181,11 +182,13 @@ async fn a_locked_workspace_counts_14_days_down_and_takes_no_usage_after_them() 
     assert_eq!(locked.state(), State::Locking);
     let final_time = locked.lock.as_ref().unwrap().final_time.as_ref().and_then(instant).unwrap();
     let again = client().lock(lock(3, Cause::Subscription)).await.unwrap().into_inner().workspace.unwrap();
-    assert_eq!(again.lock, locked.lock, "what is locked stays as it is");
+    let again = again.lock.unwrap();
+    assert_eq!((again.cause(), again.final_time), (Cause::Arrears, locked.lock.unwrap().final_time));
+    assert!(again.other_cause_time.is_some(), "a second cause is remembered, the countdown stays as it is");
     assert_eq!(ingest(&world, &own, "in the countdown", 1).await.accepted_count, 1);
     let other =
         client().unlock(unlock(4, Cause::Subscription)).await.unwrap().into_inner().workspace.unwrap();
-    assert_eq!(other.state(), State::Locking, "a lock of another cause");
+    assert_eq!(other.state(), State::Locking, "the first cause holds still");
     let address = "locked@example.com";
     let mail = world.take_mail(address, "14").await.unwrap();
     assert!(mail.contains("锁定"), "{mail}");
@@ -221,6 +224,7 @@ async fn a_lock_that_is_lifted_in_time_leaves_no_gap() {
         request_id: id(1),
         workspace_id: own.workspace().to_owned(),
         cause: Cause::Arrears.into(),
+        billing_account_id: String::new(),
     };
     world.clients.workspaces.clone().lock(lock).await.unwrap();
     let unlock = WorkspaceServiceUnlockRequest {
@@ -399,6 +403,7 @@ async fn a_locked_workspace_is_dissolved_all_the_same() {
             request_id: id(1),
             workspace_id: own.workspace().to_owned(),
             cause: Cause::Subscription.into(),
+            billing_account_id: String::new(),
         };
         world.clients.workspaces.clone().lock(lock).await.unwrap();
         let now = world.clients.now().await.unwrap();

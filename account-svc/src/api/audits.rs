@@ -51,6 +51,13 @@ fn optional_id(violations: &mut Violations, field: &str, text: &str) -> Option<O
     if text.is_empty() { Some(None) } else { violations.parse::<Uuid>(field, text).map(Some) }
 }
 
+/// Whatever a token or a contract may name: what happened is not lost for the look of a name.
+fn named(violations: &mut Violations, field: &str, text: &str, max: usize) -> Option<String> {
+    let fits = (1..=max).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    let problem = format!("must be 1 to {max} characters, no control characters");
+    violations.check(field, fits.then(|| text.to_owned()).ok_or(problem))
+}
+
 fn event(violations: &mut Violations, index: usize, event: &AuditEvent) -> Option<Event> {
     let field = |name: &str| format!("events[{index}].{name}");
     let event_id = violations.parse::<Uuid>(&field("event_id"), &event.event_id);
@@ -62,8 +69,8 @@ fn event(violations: &mut Violations, index: usize, event: &AuditEvent) -> Optio
             None
         }
     };
-    let caller = violations.text(&field("caller"), &event.caller, CALLER_CHARACTERS_MAX);
-    let method = violations.text(&field("method"), &event.method, METHOD_CHARACTERS_MAX);
+    let caller = named(violations, &field("caller"), &event.caller, CALLER_CHARACTERS_MAX);
+    let method = named(violations, &field("method"), &event.method, METHOD_CHARACTERS_MAX);
     let fits = event.object_ids.len() <= OBJECTS_MAX
         && event.object_ids.iter().all(|id| (1..=OBJECT_CHARACTERS_MAX).contains(&id.len()));
     if !fits {

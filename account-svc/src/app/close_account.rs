@@ -2,6 +2,8 @@
 //! that refuses ends it, and it is open again. Closing the wallet is the last thing asked: from then on it can only end CLOSED. An interrupted closing goes
 //! on by itself: every step may be repeated.
 
+use std::time::Duration;
+
 use chassis::audit;
 use chassis::auth::User;
 use chassis::failure::Failure;
@@ -30,6 +32,9 @@ pub enum CloseRejection {
     /// Bills of its have no settlement.
     NotSettled(i64),
 }
+
+/// A claim holds 10 seconds.
+const PEER_MAX: Duration = Duration::from_secs(4);
 
 type Outcome2<T> = Result<T, Failure<CloseRejection>>;
 
@@ -126,14 +131,16 @@ pub async fn go_on(app: &App, user: User) -> Outcome2<()> {
     match ask(app, user).await {
         Ok(()) => {
             fault::point("close.asked");
+            renew(app, user).await?;
             finish(app, user).await?;
             fault::point("close.finished");
             Ok(())
         }
         Err(Failure::Rejected(rejection)) => {
             renew(app, user).await?;
-            app.workspaces.unretire(user).await.map_err(refused)?;
+            soon(app.workspaces.unretire(user)).await?;
             fault::point("close.unretired");
+            renew(app, user).await?;
             reopen(app, user).await?;
             Err(Failure::Rejected(rejection))
         }
@@ -150,17 +157,25 @@ async fn renew(app: &App, user: User) -> Outcome2<()> {
     }
 }
 
-fn refused(failure: Failure<Refused>) -> Failure<CloseRejection> {
-    failure.map(|refused| CloseRejection::Refused(Box::new(refused)))
+/// A peer's answer, well within the time for which the claim holds: nothing of ours may take effect when another process has taken over.
+async fn soon<T>(call: impl Future<Output = Result<T, Failure<Refused>>>) -> Outcome2<T> {
+    match tokio::time::timeout(PEER_MAX, call).await {
+        Ok(answer) => {
+            answer.map_err(|failure| failure.map(|refused| CloseRejection::Refused(Box::new(refused))))
+        }
+        Err(_) => {
+            Err(Failure::Transient(anyhow::anyhow!("a service did not answer in time").context("closing")))
+        }
+    }
 }
 
 /// Everybody else, in the order in which an answer stays true: nothing is bound from the first on, so that no bill comes after the second.
 async fn ask(app: &App, user: User) -> Outcome2<()> {
-    let sealed_day_count = app.workspaces.retire(user).await.map_err(refused)?;
+    let sealed_day_count = soon(app.workspaces.retire(user)).await?;
     fault::point("close.retired");
     let User::Billing(payer) = user else { return Ok(()) };
     renew(app, user).await?;
-    let bills = app.bills.count(payer).await.map_err(refused)?;
+    let bills = soon(app.bills.count(payer)).await?;
     if bills.daily != sealed_day_count {
         return Err(Failure::Rejected(CloseRejection::NotBilled));
     }
@@ -168,17 +183,21 @@ async fn ask(app: &App, user: User) -> Outcome2<()> {
         return Err(Failure::Rejected(CloseRejection::NotSettled(bills.unsettled)));
     }
     renew(app, user).await?;
-    app.settlements.close_wallet(payer).await.map_err(refused)
+    soon(app.settlements.close_wallet(payer)).await
 }
 
 /// It is closed: what is personal is forgotten, and nobody is signed in.
 async fn finish(app: &App, user: User) -> Outcome2<()> {
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
-    match user {
+    let closed = match user {
         User::Console(id) => store::console_accounts::mark_closed(&mut tx, id, now).await?,
         User::Billing(id) => store::billing_accounts::mark_closed(&mut tx, id, now).await?,
+    };
+    if closed != 1 {
+        return Err(Failure::Transient(anyhow::anyhow!("another call could not close {user}")));
     }
+    store::requests::forget_answers(&mut tx, user).await?;
     store::sessions::mark_all_ended(&mut tx, user, "ACCOUNT_CLOSED", app.real_time.now()).await?;
     store::challenges::delete_unused(&mut tx, &user.to_string()).await?;
     audit::note(&mut tx, app.schema, "Close", &[user.to_string()]).await?;

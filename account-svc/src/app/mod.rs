@@ -5,6 +5,7 @@ pub mod check_code;
 pub mod close_account;
 pub mod create_billing_account;
 pub mod hash_passwords;
+pub mod interrupted_registrations;
 mod judge_standing;
 pub mod keep_audit_trail;
 pub mod keep_session_keys;
@@ -15,6 +16,7 @@ pub mod register;
 pub mod renew_session;
 pub mod send_code;
 pub mod send_mail;
+pub mod show_work;
 pub mod sign_in;
 pub mod update_account;
 

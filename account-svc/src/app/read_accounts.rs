@@ -57,11 +57,3 @@ pub async fn billing_accounts(
 pub async fn registration(app: &App, id: RegistrationId) -> Result<Option<Registration>> {
     store::registrations::get(&mut *app.pool.acquire().await?, id).await
 }
-
-/// Registrations with missing steps that have been left alone for a while.
-pub async fn interrupted_registrations(app: &App, limit: i64) -> Result<Vec<RegistrationId>> {
-    /// A registration that is younger is probably being worked on by its own call.
-    const LEFT_ALONE: time::Duration = time::Duration::seconds(5);
-    let before = app.clock.now() - LEFT_ALONE;
-    store::registrations::list_running(&mut *app.pool.acquire().await?, before, limit).await
-}

@@ -256,16 +256,16 @@ pub async fn mark_closed(
     connection: &mut PgConnection,
     id: BillingAccountId,
     now: OffsetDateTime,
-) -> sqlx::Result<()> {
-    sqlx::query!(
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
         "update account.billing_accounts set state = 'CLOSED', closed_at = $2, email = null, phone = null, contact_name = '', \
          password_hash = null where billing_account_id = $1 and state = 'CLOSING'",
         id.uuid(),
         now,
     )
     .execute(connection)
-    .await
-    .map(drop)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Those whose closing began.

@@ -196,8 +196,8 @@ pub async fn mark_closed(
     connection: &mut PgConnection,
     id: ConsoleAccountId,
     now: OffsetDateTime,
-) -> sqlx::Result<()> {
-    sqlx::query!(
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
         "update account.console_accounts set state = 'CLOSED', closed_at = $2, email = $1::uuid || '@closed.invalid', \
          email_key = $1::uuid || '@closed.invalid', display_name = '', phone = null, password_hash = null \
          where console_account_id = $1 and state = 'CLOSING'",
@@ -205,8 +205,8 @@ pub async fn mark_closed(
         now,
     )
     .execute(connection)
-    .await
-    .map(drop)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Those whose closing began.

@@ -102,8 +102,8 @@ pub async fn is_missing(
     billing: Option<BillingAccountId>,
 ) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
-        r#"select exists (select from account.console_accounts where console_account_id = $1 and password_hash is null)
-             or exists (select from account.billing_accounts where billing_account_id = $2 and password_hash is null) as "missing!""#,
+        r#"select exists (select from account.console_accounts where console_account_id = $1 and password_hash is null and state <> 'CLOSED')
+             or exists (select from account.billing_accounts where billing_account_id = $2 and password_hash is null and state <> 'CLOSED') as "missing!""#,
         console.uuid(),
         billing.map(BillingAccountId::uuid),
     )
@@ -119,14 +119,16 @@ pub async fn set_first(
     hash: &str,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "update account.console_accounts set password_hash = $2 where console_account_id = $1 and password_hash is null",
+        "update account.console_accounts set password_hash = $2 where console_account_id = $1 and password_hash is null \
+         and state <> 'CLOSED'",
         console.uuid(),
         hash,
     )
     .execute(&mut *connection)
     .await?;
     sqlx::query!(
-        "update account.billing_accounts set password_hash = $2 where billing_account_id = $1 and password_hash is null",
+        "update account.billing_accounts set password_hash = $2 where billing_account_id = $1 and password_hash is null \
+         and state <> 'CLOSED'",
         billing.map(BillingAccountId::uuid),
         hash,
     )

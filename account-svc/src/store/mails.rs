@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chassis::failure::Corrupt;
 use chassis::id::WorkspaceId;
+use chassis::work::Piece;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use time::OffsetDateTime;
@@ -105,7 +106,7 @@ pub async fn mark_failed(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "update account.mails set attempts = attempts + 1, last_error = left($2, 1000), \
-         state = case when $3 then 'PARKED' else state end, next_attempt_at = clock_timestamp() + make_interval(secs => $4::integer) \
+         state = case when $3 then 'PARKED' else state end, parked_at = case when $3 then clock_timestamp() end, next_attempt_at = clock_timestamp() + make_interval(secs => $4::integer) \
          where mail_id = $1",
         mail_id,
         error,
@@ -115,6 +116,54 @@ pub async fn mark_failed(
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// Mails that have not left, in order of id.
+pub async fn list_work(
+    connection: &mut PgConnection,
+    parked: Option<bool>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> sqlx::Result<Vec<Piece>> {
+    sqlx::query_as!(
+        Piece,
+        "select mail_id as id, template as kind, attempts, last_error, created_at, parked_at from account.mails \
+         where state in ('WAITING', 'PARKED') and ($1::boolean is null or (state = 'PARKED') = $1) \
+           and ($2::uuid is null or mail_id > $2) order by mail_id limit $3",
+        parked,
+        after,
+        limit,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Has one sent again at once. None: it has left, or never was.
+pub async fn retry(connection: &mut PgConnection, mail_id: Uuid) -> sqlx::Result<Option<Piece>> {
+    sqlx::query_as!(
+        Piece,
+        "update account.mails set state = 'WAITING', parked_at = null, attempts = 0, next_attempt_at = '-infinity' \
+         where mail_id = $1 and state in ('WAITING', 'PARKED') \
+         returning mail_id as id, template as kind, attempts, last_error, created_at, parked_at",
+        mail_id,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Parks one; what is parked stays as it is.
+pub async fn park(connection: &mut PgConnection, mail_id: Uuid, said: &str) -> sqlx::Result<Option<Piece>> {
+    sqlx::query_as!(
+        Piece,
+        "update account.mails set state = 'PARKED', parked_at = coalesce(parked_at, clock_timestamp()), \
+           last_error = case when parked_at is null then $2 else last_error end \
+         where mail_id = $1 and state in ('WAITING', 'PARKED') \
+         returning mail_id as id, template as kind, attempts, last_error, created_at, parked_at",
+        mail_id,
+        said,
+    )
+    .fetch_optional(connection)
+    .await
 }
 
 /// Removes some that have left or were dropped long ago. Answers how many.

@@ -8,5 +8,6 @@ pub mod console_accounts;
 pub mod credentials;
 pub mod mails;
 pub mod registrations;
+pub mod requests;
 pub mod session_keys;
 pub mod sessions;

@@ -3,6 +3,7 @@
 use chassis::failure::Corrupt;
 use chassis::id::{BillingAccountId, ConsoleAccountId, RegistrationId, SubscriptionId, WorkspaceId};
 use chassis::site::Site;
+use chassis::work::Piece;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -163,8 +164,7 @@ pub async fn get_for_update(
     Ok(row.map(Registration::try_from).transpose()?)
 }
 
-/// Some of those with missing steps that began before a moment, by chance: one that is refused again and again keeps no other
-/// from its turn.
+/// Some of those with missing steps that began before a moment and are due, by chance: one that fails again and again keeps no other from its turn.
 pub async fn list_running(
     connection: &mut PgConnection,
     before: OffsetDateTime,
@@ -172,13 +172,90 @@ pub async fn list_running(
 ) -> sqlx::Result<Vec<RegistrationId>> {
     let ids = sqlx::query_scalar!(
         "select registration_id from account.registrations where state = 'RUNNING' and created_at < $1 \
-         order by random() limit $2",
+         and parked_at is null and next_attempt_at <= clock_timestamp() order by random() limit $2",
         before,
         limit,
     )
     .fetch_all(connection)
     .await?;
     Ok(ids.into_iter().map(RegistrationId::from_uuid).collect())
+}
+
+/// It could not go on: it waits for another try, or, refused for good, for an operator.
+pub async fn mark_failed(
+    connection: &mut PgConnection,
+    id: RegistrationId,
+    parked: bool,
+    error: &str,
+    wait_secs: i32,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account.registrations set attempts = attempts + 1, last_error = left($2, 1000), \
+         parked_at = case when $3 then clock_timestamp() end, next_attempt_at = clock_timestamp() + make_interval(secs => $4::integer) \
+         where registration_id = $1 and state = 'RUNNING'",
+        id.uuid(),
+        error,
+        parked,
+        wait_secs,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// How often it was tried in vain.
+pub async fn attempts(connection: &mut PgConnection, id: RegistrationId) -> sqlx::Result<i32> {
+    sqlx::query_scalar!("select attempts from account.registrations where registration_id = $1", id.uuid())
+        .fetch_one(connection)
+        .await
+}
+
+/// Registrations with steps to go, in order of id.
+pub async fn list_work(
+    connection: &mut PgConnection,
+    parked: Option<bool>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> sqlx::Result<Vec<Piece>> {
+    sqlx::query_as!(
+        Piece,
+        r#"select registration_id as id, 'REGISTRATION' as "kind!", attempts, last_error, created_at, parked_at from account.registrations
+           where state = 'RUNNING' and ($1::boolean is null or (parked_at is not null) = $1)
+             and ($2::uuid is null or registration_id > $2) order by registration_id limit $3"#,
+        parked,
+        after,
+        limit,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Has one go on at once. None: it has no step to go.
+pub async fn retry(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Piece>> {
+    sqlx::query_as!(
+        Piece,
+        r#"update account.registrations set parked_at = null, attempts = 0, next_attempt_at = '-infinity'
+           where registration_id = $1 and state = 'RUNNING'
+           returning registration_id as id, 'REGISTRATION' as "kind!", attempts, last_error, created_at, parked_at"#,
+        id,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Parks one; what is parked stays as it is.
+pub async fn park(connection: &mut PgConnection, id: Uuid, said: &str) -> sqlx::Result<Option<Piece>> {
+    sqlx::query_as!(
+        Piece,
+        r#"update account.registrations set parked_at = coalesce(parked_at, clock_timestamp()),
+             last_error = case when parked_at is null then $2 else last_error end
+           where registration_id = $1 and state = 'RUNNING'
+           returning registration_id as id, 'REGISTRATION' as "kind!", attempts, last_error, created_at, parked_at"#,
+        id,
+        said,
+    )
+    .fetch_optional(connection)
+    .await
 }
 
 pub async fn update_username(

@@ -6,7 +6,7 @@ use chassis::failure::Failure;
 use chassis::server::Frame;
 use chassis::worker::Pace;
 
-use crate::app::{App, read_accounts, register};
+use crate::app::{App, interrupted_registrations, register};
 
 const INTERVAL: Duration = Duration::from_secs(2);
 const BATCH: i64 = 20;
@@ -21,13 +21,15 @@ pub fn start(frame: &Frame, app: App) {
 
 /// One that cannot go on holds back no other.
 async fn pass(app: &App) -> anyhow::Result<Pace> {
-    for id in read_accounts::interrupted_registrations(app, BATCH).await? {
+    for id in interrupted_registrations::due(app, BATCH).await? {
         match register::go_on(app, id).await {
             Ok(_) => tracing::info!(registration_id = %id, "an interrupted registration is complete"),
-            Err(Failure::Rejected(rejection)) => {
-                tracing::warn!(registration_id = %id, ?rejection, "a registration waits")
+            Err(failure) => {
+                let parked = matches!(failure, Failure::Rejected(_));
+                let error = format!("{failure:?}");
+                tracing::warn!(registration_id = %id, parked, error, "a registration could not go on");
+                interrupted_registrations::note(app, id, parked, &error).await?;
             }
-            Err(failure) => tracing::warn!(registration_id = %id, ?failure, "a registration could not go on"),
         }
     }
     Ok(Pace::Idle)

@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 
 use super::App;
+use super::lock_for_arrears::{hold_and_check, order_lock};
 use super::open_book::currency_of;
 use super::read_methods::{Described, describe};
 use super::read_wallet::balance;
@@ -145,6 +146,11 @@ pub async fn change_method(
     if let Some(answer) = request.claim(&mut tx, app.schema, facts.now).await? {
         return Ok(Outcome::Replay(answer));
     }
+    // The wallet takes the workspace over with what it owes; its book comes before everything else that is locked.
+    let owes = match wanted {
+        Wanted::BillingAccount => hold_and_check(&mut tx, payer).await?,
+        Wanted::Subscription(_) => false,
+    };
     let target = target(&mut tx, payer, wanted).await?;
     store::settlement_methods::hold(&mut tx, id).await?;
     facts.now = app.clock.now();
@@ -174,8 +180,11 @@ pub async fn change_method(
     };
     let method = write(&mut tx, method, last.as_ref(), &by.label).await?;
     if unlocks {
-        let event = lock_event(Order::Unlock, id, derived(request.request_id(), "unlock"));
+        let event = lock_event(Order::Unlock, id, None, derived(request.request_id(), "unlock"));
         outbox::append(&mut tx, app.schema, &event, facts.now).await?;
+    }
+    if owes {
+        order_lock(app, &mut tx, payer, request.effect_id(), facts.now).await?;
     }
     let described = describe(&mut tx, id, Some(method)).await?;
     request.store(&mut tx, app.schema, &described).await?;

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 
 use super::App;
+use super::lock_for_arrears::{hold_and_check, order_lock};
 use crate::domain::cloud_account::{Consequence, Event, Payer, Purchase, State, Subscription};
 use crate::domain::settlement_method::{Cause, SettlementMethod};
 use crate::peers::notifications::switched_event;
@@ -80,6 +81,10 @@ async fn hear_of_subscription(
     };
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
+    let owes = match known.billing_account_id {
+        Some(payer) => hold_and_check(&mut tx, payer).await?,
+        None => false,
+    };
     let subscription = store::subscriptions::get_for_update(&mut tx, id).await?;
     let mut subscription = subscription.ok_or_else(missing)?;
     if subscription.billing_account_id != known.billing_account_id {
@@ -101,6 +106,10 @@ async fn hear_of_subscription(
     for workspace in store::settlement_methods::settled_by(&mut tx, id).await? {
         follow(app, &mut tx, (&subscription, workspace), consequence, now).await?;
     }
+    if let Some(payer) = subscription.billing_account_id.filter(|_| owes) {
+        let reason_id = derived(id.uuid(), &now.unix_timestamp_nanos().to_string());
+        order_lock(app, &mut tx, payer, reason_id, now).await?;
+    }
     tx.commit().await?;
     app.nudge.notify_waiters();
     Ok(subscription)
@@ -114,6 +123,8 @@ async fn follow(
     now: OffsetDateTime,
 ) -> Result<(), Failure<VendorRejection>> {
     let id = subscription.subscription_id;
+    // What is nobody's settles nothing: a workspace that it settled once has another payer.
+    let Some(payer) = subscription.billing_account_id else { return Ok(()) };
     store::settlement_methods::hold(&mut *connection, workspace).await?;
     let last = store::settlement_methods::newest(&mut *connection, workspace).await?;
     let Some(last) = last.filter(|last| last.subscription == Some(id)) else {
@@ -126,9 +137,6 @@ async fn follow(
         Consequence::Lock => Order::Lock,
         Consequence::Unlock => Order::Unlock,
         Consequence::Switch => {
-            let Some(payer) = subscription.billing_account_id else {
-                return Err(chassis::bug!("{id} settles {workspace} and is nobody's"));
-            };
             let method = SettlementMethod {
                 workspace_id: workspace,
                 effective_from: app.clock.now().max(last.effective_from + Duration::MICROSECOND),
@@ -143,6 +151,7 @@ async fn follow(
             return Ok(());
         }
     };
-    outbox::append(connection, app.schema, &lock_event(order, workspace, request_id), now).await?;
+    outbox::append(connection, app.schema, &lock_event(order, workspace, Some(payer), request_id), now)
+        .await?;
     Ok(())
 }

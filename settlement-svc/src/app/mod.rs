@@ -6,6 +6,7 @@ pub mod close_wallet;
 pub mod grant_voucher;
 pub mod hear_of_subscription;
 mod judge_standing;
+mod lock_for_arrears;
 pub mod open_book;
 pub mod read_methods;
 pub mod read_wallet;

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::App;
+use super::lock_for_arrears::order_lock;
 use super::open_book::lock_book;
 use super::top_up::{WalletRejection, checked_currency, ledger_failure};
 use crate::domain::deduction::{Allocation, Deduction, Remainder, Source, SourceKind, deduct};
@@ -86,6 +87,9 @@ pub async fn settle_bill(app: &App, bill: &Bill) -> Outcome<Settlement> {
     store::ledger_accounts::update_sums(&mut tx, &book).await?;
     store::settlements::insert(&mut tx, &settlement, &transfers).await?;
     outbox::append(&mut tx, app.schema, &settled_event(&settlement).map_err(Failure::fatal)?, now).await?;
+    if settlement.owed.is_positive() {
+        order_lock(app, &mut tx, bill.billing_account_id, bill.bill_id.uuid(), now).await?;
+    }
     fault::point("settle.before_commit");
     tx.commit().await?;
     fault::point("settle.committed");

@@ -2,9 +2,10 @@
 
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
-use chassis::id::{BillingAccountId, uuid_at};
+use chassis::id::{BillingAccountId, derived, uuid_at};
 use chassis::idempotency::{Idempotent, Outcome};
 use chassis::money::{Currency, Money};
+use chassis::outbox;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
@@ -13,6 +14,7 @@ use super::open_book::{currency_of, lock_open_book};
 use super::read_wallet::{Balance, balance_of};
 use crate::domain::ledger::{AccountKey, AccountKind, Book, Code, LedgerError};
 use crate::domain::repayment::repay;
+use crate::peers::workspaces::{Order, arrears_event};
 use crate::store;
 pub use crate::store::payment_claims::Payment;
 
@@ -100,6 +102,11 @@ pub async fn top_up(
     let posted = book.post(FUNDING, CASH, amount, (Code::TopUp, reason_id), now);
     posted.map_err(|error| ledger_failure(error, amount))?;
     let repaid = repay_arrears(&mut tx, &mut book, amount, now).await?;
+    // A partial payment unlocks nothing (DEC-41).
+    if repaid.is_positive() && !book.arrears().map_err(Failure::fatal)?.is_positive() {
+        let order = arrears_event(Order::Unlock, id, &[], derived(reason_id, "arrears"));
+        outbox::append(&mut tx, app.schema, &order, now).await?;
+    }
     store::transfers::insert(&mut tx, &book).await?;
     store::ledger_accounts::update_sums(&mut tx, &book).await?;
     let balance = balance_of(&mut tx, &book, now).await?;
@@ -107,6 +114,7 @@ pub async fn top_up(
     request.store(&mut tx, app.schema, &topped_up).await?;
     chassis::fault::point("top_up.before_commit");
     tx.commit().await?;
+    app.nudge.notify_waiters();
     chassis::fault::point("top_up.committed");
     Ok(Outcome::Fresh(topped_up))
 }

@@ -13,8 +13,8 @@ use tallystick_proto::workspace::v1::lock::Cause;
 use tallystick_proto::workspace::v1::workspace::State;
 use tallystick_proto::workspace::v1::workspace_service_client::WorkspaceServiceClient;
 use tallystick_proto::workspace::v1::{
-    BindingServiceGetRequest, WorkspaceServiceGetRequest, WorkspaceServiceLockRequest,
-    WorkspaceServiceUnlockRequest,
+    BindingServiceGetRequest, WorkspaceServiceGetRequest, WorkspaceServiceLockAllRequest,
+    WorkspaceServiceLockRequest, WorkspaceServiceUnlockAllRequest, WorkspaceServiceUnlockRequest,
 };
 use time::OffsetDateTime;
 use tonic::Code;
@@ -25,6 +25,8 @@ const PEER: &str = "workspace-svc";
 pub const DESTINATION: &str = PEER;
 const LOCK: &str = "Lock";
 const UNLOCK: &str = "Unlock";
+const LOCK_ALL: &str = "LockAll";
+const UNLOCK_ALL: &str = "UnlockAll";
 
 /// A workspace, as far as its method follows from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,19 +57,44 @@ pub enum Order {
     Unlock,
 }
 
-/// A lock or unlock for a subscription, on its way to workspace-svc.
-pub fn lock_event(order: Order, id: WorkspaceId, request_id: Uuid) -> Event {
+/// A lock for a subscription of this payer's, or an unlock, on its way to workspace-svc.
+pub fn lock_event(order: Order, id: WorkspaceId, payer: Option<BillingAccountId>, request_id: Uuid) -> Event {
     let (request_id, workspace_id) = (request_id.to_string(), id.to_string());
     let cause = Cause::Subscription.into();
     let (kind, payload) = match order {
         Order::Lock => {
-            (LOCK, WorkspaceServiceLockRequest { request_id, workspace_id, cause }.encode_to_vec())
+            let billing_account_id = payer.map(|payer| payer.to_string()).unwrap_or_default();
+            let request = WorkspaceServiceLockRequest { request_id, workspace_id, cause, billing_account_id };
+            (LOCK, request.encode_to_vec())
         }
         Order::Unlock => {
             (UNLOCK, WorkspaceServiceUnlockRequest { request_id, workspace_id, cause }.encode_to_vec())
         }
     };
     Event { destination: DESTINATION, aggregate_id: id.uuid(), kind, payload }
+}
+
+/// What a payer's arrears lock, or, paid, unlock, on its way to workspace-svc; but for what it pays for by cloud accounts. The payer is the aggregate: what it
+/// owes and what it has paid arrive in turn.
+pub fn arrears_event(
+    order: Order,
+    payer: BillingAccountId,
+    except: &[WorkspaceId],
+    request_id: Uuid,
+) -> Event {
+    let (request_id, billing_account_id) = (request_id.to_string(), payer.to_string());
+    let (kind, payload) = match order {
+        Order::Lock => {
+            let except_workspace_ids = except.iter().map(ToString::to_string).collect();
+            let request =
+                WorkspaceServiceLockAllRequest { request_id, billing_account_id, except_workspace_ids };
+            (LOCK_ALL, request.encode_to_vec())
+        }
+        Order::Unlock => {
+            (UNLOCK_ALL, WorkspaceServiceUnlockAllRequest { request_id, billing_account_id }.encode_to_vec())
+        }
+    };
+    Event { destination: DESTINATION, aggregate_id: payer.uuid(), kind, payload }
 }
 
 impl Workspaces {
@@ -121,6 +148,14 @@ impl Workspaces {
             UNLOCK => {
                 let request = WorkspaceServiceUnlockRequest::decode(payload).map_err(never)?;
                 client.unlock(request).await.map(drop)
+            }
+            LOCK_ALL => {
+                let request = WorkspaceServiceLockAllRequest::decode(payload).map_err(never)?;
+                client.lock_all(request).await.map(drop)
+            }
+            UNLOCK_ALL => {
+                let request = WorkspaceServiceUnlockAllRequest::decode(payload).map_err(never)?;
+                client.unlock_all(request).await.map(drop)
             }
             _ => return Err(Undelivered::Never(format!("no such event: {kind}"))),
         };

@@ -155,3 +155,19 @@ pub async fn settled_by(connection: &mut PgConnection, id: SubscriptionId) -> sq
     .await?;
     Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
 }
+
+/// The workspaces that a payer's cloud accounts settle now, in order of id; one that has ended settles nothing.
+pub async fn by_cloud_account(
+    connection: &mut PgConnection,
+    payer: BillingAccountId,
+) -> sqlx::Result<Vec<WorkspaceId>> {
+    let ids = sqlx::query_scalar!(
+        "select m.workspace_id from settlement.settlement_methods m join settlement.subscriptions s using (subscription_id) \
+         where s.billing_account_id = $1 and s.state <> 'ENDED' and not exists (select 1 from settlement.settlement_methods later \
+           where later.workspace_id = m.workspace_id and later.effective_from > m.effective_from) order by m.workspace_id",
+        payer.uuid(),
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
+}

@@ -17,9 +17,10 @@ use crate::app::create_workspace::{Configured, OwnerClosed};
 use crate::app::manage_members::MemberRejection;
 use crate::app::retire_account::RetireRejection;
 use crate::domain::binding::Binding;
+use crate::domain::lock::LockCause;
 use crate::domain::member::{Member, Role};
 use crate::domain::retention::RetentionPolicy;
-use crate::domain::workspace::{Language, LockCause, State};
+use crate::domain::workspace::{Language, State};
 
 pub fn retention_policy(policy: &RetentionPolicy) -> wire::RetentionPolicy {
     wire::RetentionPolicy {
@@ -56,6 +57,7 @@ pub fn workspace(configured: &Configured) -> wire::Workspace {
             cause: lock_cause(lock.cause).into(),
             lock_time: Some(timestamp(lock.locked_at)),
             final_time: Some(timestamp(lock.final_from)),
+            other_cause_time: lock.other_since.map(timestamp),
         }),
         dissolve_time: workspace.dissolved_at.map(timestamp),
         language: match workspace.language {
@@ -74,6 +76,14 @@ fn state(state: State) -> wire::workspace::State {
         State::Dissolved => wire::workspace::State::Dissolved,
         State::Unbound => wire::workspace::State::Unbound,
     }
+}
+
+pub fn all_locked(count: &i32) -> wire::WorkspaceServiceLockAllResponse {
+    wire::WorkspaceServiceLockAllResponse { workspace_count: *count }
+}
+
+pub fn all_unlocked(count: &i32) -> wire::WorkspaceServiceUnlockAllResponse {
+    wire::WorkspaceServiceUnlockAllResponse { workspace_count: *count }
 }
 
 fn lock_cause(cause: LockCause) -> wire::lock::Cause {

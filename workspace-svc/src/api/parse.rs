@@ -10,10 +10,11 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::app::bind_workspace::Agreement;
+use crate::domain::lock::LockCause;
 use crate::domain::retention::DataType;
 use crate::domain::usage_point::UsagePoint;
 use crate::domain::usage_record::{QUANTITY_MAX, UsageRecord, UsageRefusal};
-use crate::domain::workspace::{Language, LockCause};
+use crate::domain::workspace::Language;
 use crate::peers::accounts::Proof;
 
 /// More in one batch are refused as a whole.
@@ -120,6 +121,19 @@ pub fn language(violations: &mut Violations, value: i32) -> Option<Option<Langua
             None
         }
     }
+}
+
+/// More workspaces in one request are refused as a whole.
+const WORKSPACES_MAX: usize = 10_000;
+
+/// A list of workspaces.
+pub fn workspaces(violations: &mut Violations, field: &str, ids: &[String]) -> Option<Vec<WorkspaceId>> {
+    if ids.len() > WORKSPACES_MAX {
+        violations.add(field, format!("must be at most {WORKSPACES_MAX}"));
+        return None;
+    }
+    let parse = |(index, id): (usize, &String)| violations.parse(&format!("{field}[{index}]"), id);
+    ids.iter().enumerate().map(parse).collect()
 }
 
 /// A cause that must be given.

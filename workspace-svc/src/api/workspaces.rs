@@ -2,7 +2,7 @@
 
 use chassis::auth::User;
 use chassis::failure::Failure;
-use chassis::id::{ConsoleAccountId, WorkspaceId};
+use chassis::id::{BillingAccountId, ConsoleAccountId, WorkspaceId};
 use chassis::idempotency::{Idempotent, respond};
 use chassis::page::Page;
 use chassis::site::Site;
@@ -14,10 +14,12 @@ use tallystick_proto::workspace::v1::{
     WorkspaceServiceCreateRequest, WorkspaceServiceCreateResponse, WorkspaceServiceDissolveRequest,
     WorkspaceServiceDissolveResponse, WorkspaceServiceGetRequest, WorkspaceServiceGetResponse,
     WorkspaceServiceGetStandingRequest, WorkspaceServiceGetStandingResponse, WorkspaceServiceListRequest,
-    WorkspaceServiceListResponse, WorkspaceServiceLockRequest, WorkspaceServiceLockResponse,
-    WorkspaceServiceRestoreRequest, WorkspaceServiceRestoreResponse, WorkspaceServiceSetRetentionRequest,
+    WorkspaceServiceListResponse, WorkspaceServiceLockAllRequest, WorkspaceServiceLockAllResponse,
+    WorkspaceServiceLockRequest, WorkspaceServiceLockResponse, WorkspaceServiceRestoreRequest,
+    WorkspaceServiceRestoreResponse, WorkspaceServiceSetRetentionRequest,
     WorkspaceServiceSetRetentionResponse, WorkspaceServiceTransferOwnershipRequest,
-    WorkspaceServiceTransferOwnershipResponse, WorkspaceServiceUnlockRequest, WorkspaceServiceUnlockResponse,
+    WorkspaceServiceTransferOwnershipResponse, WorkspaceServiceUnlockAllRequest,
+    WorkspaceServiceUnlockAllResponse, WorkspaceServiceUnlockRequest, WorkspaceServiceUnlockResponse,
     WorkspaceServiceUpdateRequest, WorkspaceServiceUpdateResponse, WorkspaceServiceUpgradeRequest,
     WorkspaceServiceUpgradeResponse,
 };
@@ -32,7 +34,7 @@ use crate::app::change_workspace::{
 };
 use crate::app::create_workspace::{NewWorkspace, create_workspace};
 use crate::app::judge_standing::standing;
-use crate::app::lock_workspace::{lock_workspace, unlock_workspace};
+use crate::app::lock_workspace::{lock_all, lock_workspace, unlock_all, unlock_workspace};
 use crate::app::{App, read_workspaces};
 use crate::domain::retention::DataType;
 use crate::domain::workspace::Language;
@@ -204,10 +206,15 @@ impl WorkspaceService for Room {
         let request_id = violations.request_id(&request.request_id);
         let id = violations.parse::<WorkspaceId>("workspace_id", &request.workspace_id);
         let cause = violations.check("cause", parse::lock_cause(request.cause));
-        let ((request_id, id), cause) = violations.into_result(request_id.zip(id).zip(cause))?;
+        let only_of = match request.billing_account_id.as_str() {
+            "" => Some(None),
+            id => violations.parse::<BillingAccountId>("billing_account_id", id).map(Some),
+        };
+        let ((request_id, id), (cause, only_of)) =
+            violations.into_result(request_id.zip(id).zip(cause.zip(only_of)))?;
         let method = "WorkspaceService/Lock";
         let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::locked);
-        respond(lock_workspace(&self.app, &once, id, cause).await?, convert::locked)
+        respond(lock_workspace(&self.app, &once, id, cause, only_of).await?, convert::locked)
     }
 
     async fn unlock(
@@ -225,6 +232,38 @@ impl WorkspaceService for Room {
         let method = "WorkspaceService/Unlock";
         let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::unlocked);
         respond(unlock_workspace(&self.app, &once, id, cause).await?, convert::unlocked)
+    }
+
+    async fn lock_all(
+        &self,
+        request: Request<WorkspaceServiceLockAllRequest>,
+    ) -> Result<Response<WorkspaceServiceLockAllResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let id = violations.parse::<BillingAccountId>("billing_account_id", &request.billing_account_id);
+        let except =
+            parse::workspaces(&mut violations, "except_workspace_ids", &request.except_workspace_ids);
+        let ((request_id, id), except) = violations.into_result(request_id.zip(id).zip(except))?;
+        let method = "WorkspaceService/LockAll";
+        let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::all_locked);
+        respond(lock_all(&self.app, &once, id, &except).await?, convert::all_locked)
+    }
+
+    async fn unlock_all(
+        &self,
+        request: Request<WorkspaceServiceUnlockAllRequest>,
+    ) -> Result<Response<WorkspaceServiceUnlockAllResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = violations.request_id(&request.request_id);
+        let id = violations.parse::<BillingAccountId>("billing_account_id", &request.billing_account_id);
+        let (request_id, id) = violations.into_result(request_id.zip(id))?;
+        let method = "WorkspaceService/UnlockAll";
+        let once = Idempotent::new(id.uuid(), &caller, method, request_id, &request, convert::all_unlocked);
+        respond(unlock_all(&self.app, &once, id).await?, convert::all_unlocked)
     }
 
     async fn dissolve(

@@ -99,11 +99,13 @@ pub async fn transfer_ownership(
         return Ok(Outcome::Replay(answer));
     }
     let mut workspace = load_undissolved(&mut tx, id).await?;
+    // Before its membership, in the order of closing.
+    let user = User::Console(new_owner);
+    let is_closed = store::retired_accounts::hold_and_check(&mut tx, user).await?;
     if store::members::delete(&mut tx, id, new_owner).await? != 1 {
         return Err(Failure::Rejected(ChangeRejection::NoMember(new_owner)));
     }
-    let user = User::Console(new_owner);
-    if store::retired_accounts::hold_and_check(&mut tx, user).await? {
+    if is_closed {
         return Err(Failure::Rejected(ChangeRejection::Closed(user)));
     }
     let former = Member {

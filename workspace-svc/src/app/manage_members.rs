@@ -1,5 +1,6 @@
 //! Who works in a workspace besides its owner (RO-1).
 
+use chassis::auth::User;
 use chassis::failure::Failure;
 use chassis::id::{ConsoleAccountId, WorkspaceId};
 use chassis::idempotency::{Idempotent, Outcome};
@@ -65,7 +66,8 @@ pub async fn add_member(
         return Ok(Outcome::Replay(answer));
     }
     let workspace = load(&mut tx, id).await?;
-    if site != Some(workspace.site) {
+    let is_closed = store::retired_accounts::hold_and_check(&mut tx, User::Console(account)).await?;
+    if is_closed || site != Some(workspace.site) {
         return Err(Failure::Rejected(MemberRejection::NoAccount(account)));
     }
     let is_commercial = workspace.commercial_from.is_some();

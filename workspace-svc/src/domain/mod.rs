@@ -3,6 +3,7 @@
 pub mod binding;
 pub mod closure;
 pub mod daily_usage;
+pub mod lock;
 pub mod member;
 pub mod meter;
 pub mod retention;

@@ -1,18 +1,14 @@
 //! The unit of metering and billing.
 
-use chassis::civil::next_full_hour;
 use chassis::id::{ConsoleAccountId, WorkspaceId};
 use chassis::site::Site;
 use time::{Duration, OffsetDateTime};
 
 use super::closure::{Cause, Closure};
+use super::lock::Lock;
 
-/// How long a lock can be lifted before data is gone (WS-4).
-pub const LOCK_COUNTDOWN: Duration = Duration::days(14);
 /// How long a dissolved workspace can be restored (WS-9).
 pub const STAGING: Duration = Duration::days(7);
-/// On these days of the countdown its owner is mailed (DEC-39).
-pub const TELLING_DAYS: [i32; 4] = [0, 11, 13, 14];
 
 /// A workspace.
 #[derive(Debug, Clone)]
@@ -61,59 +57,6 @@ impl Language {
     }
 }
 
-/// Why a workspace is locked (WS-3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LockCause {
-    /// Its payer is in arrears.
-    Arrears,
-    /// Its subscription has ended or is frozen.
-    Subscription,
-}
-
-impl LockCause {
-    /// As it stands in the database.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Arrears => "ARREARS",
-            Self::Subscription => "SUBSCRIPTION",
-        }
-    }
-
-    /// From the database.
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Arrears, Self::Subscription].into_iter().find(|cause| cause.word() == word)
-    }
-}
-
-/// A lock and its countdown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lock {
-    /// Why.
-    pub cause: LockCause,
-    /// When the countdown began.
-    pub locked_at: OffsetDateTime,
-    /// When it ends: a full hour.
-    pub final_from: OffsetDateTime,
-    /// The last day of it that the owner was mailed about.
-    pub told_days: i32,
-}
-
-impl Lock {
-    /// One that begins now.
-    pub fn beginning(cause: LockCause, now: OffsetDateTime) -> Self {
-        Self { cause, locked_at: now, final_from: next_full_hour(now + LOCK_COUNTDOWN), told_days: 0 }
-    }
-
-    /// The day of the countdown that the owner is to be mailed about now, if it was not yet; of several that were missed the last.
-    pub fn telling_due(&self, now: OffsetDateTime) -> Option<i32> {
-        let reached = |days: i32| match days {
-            14 => now >= self.final_from,
-            _ => now >= self.locked_at + Duration::days(i64::from(days)),
-        };
-        TELLING_DAYS.into_iter().rev().find(|days| reached(*days)).filter(|days| *days > self.told_days)
-    }
-}
-
 /// Whether a workspace can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -151,6 +94,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::domain::lock::LockCause;
 
     const NOW: OffsetDateTime = datetime!(2026-11-24 10:30 UTC);
 
@@ -170,25 +114,11 @@ mod tests {
 
     #[test]
     fn a_lock_counts_14_days_down_to_a_full_hour() {
-        let lock = Lock::beginning(LockCause::Arrears, NOW);
+        let lock = Lock::beginning(LockCause::Arrears, None, NOW);
         assert_eq!(lock.final_from, datetime!(2026-12-08 11:00 UTC));
         let locked = Workspace { lock: Some(lock), ..workspace() };
         assert_eq!(locked.state(&[], lock.final_from - Duration::MICROSECOND), State::Locking);
         assert_eq!(locked.state(&[], lock.final_from), State::Locked);
-    }
-
-    #[test]
-    fn the_owner_is_told_on_days_0_11_13_and_14_each_once() {
-        let mut lock = Lock::beginning(LockCause::Arrears, NOW);
-        assert_eq!(lock.telling_due(NOW), None, "day 0 is told with the lock");
-        assert_eq!(lock.telling_due(NOW + Duration::days(11) - Duration::SECOND), None);
-        assert_eq!(lock.telling_due(NOW + Duration::days(11)), Some(11));
-        lock.told_days = 11;
-        assert_eq!(lock.telling_due(NOW + Duration::days(12)), None);
-        assert_eq!(lock.telling_due(NOW + Duration::days(13)), Some(13));
-        assert_eq!(lock.telling_due(NOW + Duration::days(20)), Some(14), "what was missed is told once");
-        lock.told_days = 14;
-        assert_eq!(lock.telling_due(NOW + Duration::days(20)), None);
     }
 
     #[test]

@@ -10,7 +10,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::closure::{Cause, Closure, Intake};
-use crate::domain::workspace::{Language, Lock, LockCause, Workspace};
+use crate::domain::lock::{Lock, LockCause};
+use crate::domain::workspace::{Language, Workspace};
 
 struct Row {
     workspace_id: Uuid,
@@ -23,6 +24,8 @@ struct Row {
     locked_at: Option<OffsetDateTime>,
     lock_final_from: Option<OffsetDateTime>,
     lock_told_days: Option<i32>,
+    lock_other_since: Option<OffsetDateTime>,
+    lock_arrears_of: Option<Uuid>,
     dissolved_at: Option<OffsetDateTime>,
     created_at: OffsetDateTime,
 }
@@ -38,6 +41,8 @@ impl TryFrom<Row> for Workspace {
                 locked_at,
                 final_from,
                 told_days,
+                other_since: row.lock_other_since,
+                arrears_of: row.lock_arrears_of.map(BillingAccountId::from_uuid),
             }),
             _ => None,
         };
@@ -76,7 +81,7 @@ pub async fn get(connection: &mut PgConnection, id: WorkspaceId) -> sqlx::Result
     let row = sqlx::query_as!(
         Row,
         "select workspace_id, owner_console_account_id, name, site, language, commercial_from, lock_cause, locked_at, lock_final_from, \
-         lock_told_days, dissolved_at, created_at \
+         lock_told_days, lock_other_since, lock_arrears_of, dissolved_at, created_at \
          from workspace.workspaces where workspace_id = $1",
         id.uuid(),
     )
@@ -92,7 +97,7 @@ pub async fn get_for_update(
     let row = sqlx::query_as!(
         Row,
         "select workspace_id, owner_console_account_id, name, site, language, commercial_from, lock_cause, locked_at, lock_final_from, \
-         lock_told_days, dissolved_at, created_at \
+         lock_told_days, lock_other_since, lock_arrears_of, dissolved_at, created_at \
          from workspace.workspaces where workspace_id = $1 for update",
         id.uuid(),
     )
@@ -119,7 +124,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Row,
         "select workspace_id, owner_console_account_id, name, site, language, commercial_from, lock_cause, locked_at, lock_final_from, \
-         lock_told_days, dissolved_at, created_at \
+         lock_told_days, lock_other_since, lock_arrears_of, dissolved_at, created_at \
          from workspace.workspaces w where ($1::uuid is null or workspace_id > $1) \
            and ($3::uuid is null or owner_console_account_id = $3) \
            and ($4::uuid is null or exists (select 1 from workspace.bindings b where b.workspace_id = w.workspace_id \
@@ -175,7 +180,7 @@ pub async fn list_unsealed(
     let rows = sqlx::query_as!(
         Row,
         "select workspace_id, owner_console_account_id, name, site, language, commercial_from, lock_cause, locked_at, lock_final_from, \
-         lock_told_days, dissolved_at, created_at \
+         lock_told_days, lock_other_since, lock_arrears_of, dissolved_at, created_at \
          from workspace.workspaces w where commercial_from < $2 and not exists (select 1 from workspace.sealed_days s \
            where s.workspace_id = w.workspace_id and s.usage_date = $1) \
          and not coalesce((select range_agg(tstzrange(c.closed_from, c.closed_until)) \
@@ -227,13 +232,15 @@ pub async fn update_lock(
     lock: Option<Lock>,
 ) -> sqlx::Result<u64> {
     let done = sqlx::query!(
-        "update workspace.workspaces set lock_cause = $2, locked_at = $3, lock_final_from = $4, lock_told_days = $5 \
-         where workspace_id = $1",
+        "update workspace.workspaces set lock_cause = $2, locked_at = $3, lock_final_from = $4, lock_told_days = $5, \
+         lock_other_since = $6, lock_arrears_of = $7 where workspace_id = $1",
         id.uuid(),
         lock.map(|lock| lock.cause.word()),
         lock.map(|lock| lock.locked_at),
         lock.map(|lock| lock.final_from),
         lock.map(|lock| lock.told_days),
+        lock.and_then(|lock| lock.other_since),
+        lock.and_then(|lock| lock.arrears_of).map(BillingAccountId::uuid),
     )
     .execute(connection)
     .await?;
@@ -289,4 +296,35 @@ pub async fn clear_commercial_from(connection: &mut PgConnection, id: WorkspaceI
         .execute(connection)
         .await
         .map(drop)
+}
+
+/// The workspaces that a payer pays for at a moment, with no end in sight, in order of id.
+pub async fn list_paid_by(
+    connection: &mut PgConnection,
+    payer: BillingAccountId,
+    now: OffsetDateTime,
+) -> sqlx::Result<Vec<WorkspaceId>> {
+    let ids = sqlx::query_scalar!(
+        "select workspace_id from workspace.bindings where billing_account_id = $1 and effective_from <= $2 \
+         and effective_until is null order by workspace_id",
+        payer.uuid(),
+        now,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
+}
+
+/// The workspaces that are locked for a payer's arrears, in order of id.
+pub async fn list_locked_for(
+    connection: &mut PgConnection,
+    payer: BillingAccountId,
+) -> sqlx::Result<Vec<WorkspaceId>> {
+    let ids = sqlx::query_scalar!(
+        "select workspace_id from workspace.workspaces where lock_arrears_of = $1 order by workspace_id",
+        payer.uuid(),
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
 }

@@ -12,12 +12,6 @@ const OTHERS: [&str; 20] = [
     "RO-1", "DEC-12", "DEC-13", "DEC-14", "DEC-21", "DEC-22", "DEC-42", "DEC-43", "DEC-44", "DEC-45",
     "DEC-49", "DEC-53", "DEC-63", "DEC-67", "DEC-68", "DEC-69", "DEC-70", "DEC-71", "DEC-72", "DEC-74",
 ];
-/// Rules that no test shows yet: a test of one takes it off this list.
-const OPEN: [&str; 16] = [
-    "ACC-13", "ACC-15", "ACC-16", "ACC-17", "ACC-18", "ACC-23", "DEC-42", "PLAN-12", "PLAN-13", "PLAN-14",
-    "PLAN-15", "PLAN-16", "REG-4", "REG-6", "WS-15", "WS-5",
-];
-
 fn wanted() -> BTreeSet<String> {
     let numbered =
         FAMILIES.iter().flat_map(|(family, count)| (1..=*count).map(move |n| format!("{family}-{n}")));
@@ -75,7 +69,6 @@ fn every_rule_is_listed_with_tests_that_exist() {
     }
     let missing: Vec<_> = wanted.iter().filter(|rule| !shown.contains_key(*rule)).collect();
     assert!(missing.is_empty(), "in no RULES.md: {missing:?}");
-    let open: BTreeSet<&str> =
-        shown.iter().filter(|(_, shown)| !**shown).map(|(rule, _)| rule.as_str()).collect();
-    assert_eq!(open, BTreeSet::from(OPEN), "what no test shows");
+    let open: Vec<&String> = shown.iter().filter(|(_, shown)| !**shown).map(|(rule, _)| rule).collect();
+    assert!(open.is_empty(), "what no test shows: {open:?}");
 }
