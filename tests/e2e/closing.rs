@@ -222,11 +222,8 @@ async fn a_console_account_is_closed_when_it_owns_nothing() {
 
     let again = accounts.update(rename(&session.access_token)).await.unwrap();
     assert!(again.metadata().contains_key("idempotent-replay"));
-    assert_eq!(
-        again.into_inner().console_account.unwrap_or_default(),
-        ConsoleAccount::default(),
-        "forgotten"
-    );
+    let forgotten = ConsoleAccount { console_account_id: account.clone(), ..Default::default() };
+    assert_eq!(again.into_inner().console_account.unwrap(), forgotten, "its id, and no more");
     own.journey.register().await.expect("the first registration is answered as it was");
     let mut sessions = SessionServiceClient::new(channel(&world, "account-svc"));
     let refresh = SessionServiceRefreshRequest { refresh_token: session.refresh_token.clone() };
