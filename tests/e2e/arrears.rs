@@ -107,6 +107,33 @@ async fn arrears_lock_what_the_account_pays_by_itself_until_all_is_paid() {
     world.reconcile().await.unwrap();
 }
 
+/// DEC-42: a subscription that has ended keeps no workspace from its payer's arrears; another one does, from the moment it settles.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leaves_the_wallet_leaves_its_arrears() {
+    let world = World::new().await.unwrap();
+    let own = world.customer("moving").await.unwrap();
+    let cloud = further(&world, &own, "Cloud", 10).await;
+    let mut bought = Vec::new();
+    for instance in ["i-first", "i-second"] {
+        let (subscription, token) = buy(&world, Vendor::AlibabaCloud, instance, "CNY").await;
+        bind(&world, own.payer(), Proof::LandingToken(token)).await.unwrap();
+        bought.push(subscription.subscription_id);
+    }
+    world.clients.methods.clone().change(change(&cloud, Some(&bought[0]))).await.unwrap();
+    world.clients.advance_to(own.day.start() + Duration::hours(1)).await.unwrap();
+    tell(&world, &bought[0], Event::Expired).await.unwrap();
+    owe(&world, &own).await;
+    assert_eq!(
+        causes(&workspace(&world, &cloud).await),
+        Some((Cause::Subscription, true)),
+        "its own, and arrears"
+    );
+    world.clients.methods.clone().change(change(&cloud, Some(&bought[1]))).await.unwrap();
+    world.quiet().await.unwrap();
+    assert_eq!(workspace(&world, &cloud).await.lock, None, "a cloud account settles it now");
+    assert_eq!(causes(&workspace(&world, own.workspace()).await), Some((Cause::Arrears, false)));
+}
+
 /// WS-4, DEC-40, DEC-43: usage is taken and billed for 14 days; then refused, until what is owed is paid.
 #[tokio::test(flavor = "multi_thread")]
 async fn unpaid_for_14_days_it_takes_no_usage_until_it_is_paid() {

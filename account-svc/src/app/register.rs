@@ -172,6 +172,7 @@ pub async fn resume(
 
 /// Goes on, and sets the password as soon as both names are taken.
 async fn with_password(app: &App, id: RegistrationId, password: Option<Password>) -> Outcome<Registration> {
+    store::registrations::unpark(&mut *app.pool.acquire().await?, id).await?;
     if let Some(password) = password {
         reserve_username(app, id).await?;
         set_first_password(app, id, password).await?;

@@ -9,8 +9,10 @@ use chassis::fault;
 use chassis::id::{WorkspaceId, uuid_at};
 use chassis::idempotency::{Idempotent, Outcome};
 use chassis::status::Refused;
+use chassis::worker::Claim;
 use secrecy::ExposeSecret as _;
 use time::Duration;
+use tokio::time::timeout;
 
 use super::App;
 use crate::domain::account_state::AccountState;
@@ -64,6 +66,10 @@ pub async fn send_mail(
     Ok(Outcome::Fresh(()))
 }
 
+/// What one process at a time may do.
+pub const CLAIM: &str = "send_mails";
+/// A claim holds 10 seconds, and a mail server may take its time too.
+const ASKING_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 /// The parameter that names a workspace.
 pub const WORKSPACE: &str = "workspace";
 /// The longest wait between two tries.
@@ -99,6 +105,11 @@ async fn deliver(app: &App, mail: &Mail) -> anyhow::Result<()> {
         store::mails::mark_done(&mut *app.pool.acquire().await?, mail.mail_id, "DROPPED").await?;
         return Ok(());
     };
+    // Asking took its time: whoever has taken over in the meantime sends it.
+    let claim = Claim { pool: &app.pool, schema: app.schema };
+    if !claim.take(CLAIM).await? {
+        return Ok(());
+    }
     let sent = app.mailer.send(&letter).await;
     fault::point("mail.sent");
     let mut connection = app.pool.acquire().await?;
@@ -128,7 +139,10 @@ async fn try_later(app: &App, mail: &Mail, error: &str) -> anyhow::Result<()> {
 async fn named(app: &App, mail: &Mail) -> Result<Mail, Failure<Refused>> {
     let mut named = mail.clone();
     if let Some(id) = mail.workspace
-        && let Some((name, language)) = app.workspaces.called(id).await?
+        && let Some((name, language)) =
+            timeout(ASKING_MAX, app.workspaces.called(id)).await.map_err(|_| {
+                Failure::Transient(anyhow::anyhow!("no answer in time").context("workspace-svc"))
+            })??
     {
         named.language = language;
         named.parameters.insert(WORKSPACE.to_owned(), name);

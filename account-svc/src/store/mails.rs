@@ -90,10 +90,14 @@ pub async fn list_due(connection: &mut PgConnection, limit: i64) -> sqlx::Result
 
 /// It has left, or is not to leave: where to is forgotten.
 pub async fn mark_done(connection: &mut PgConnection, mail_id: Uuid, state: &str) -> sqlx::Result<()> {
-    sqlx::query!("update account.mails set state = $2, address = null where mail_id = $1", mail_id, state)
-        .execute(connection)
-        .await
-        .map(drop)
+    sqlx::query!(
+        "update account.mails set state = $2, address = null, parked_at = null where mail_id = $1",
+        mail_id,
+        state
+    )
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 /// It waits for another try, or, refused for good, for an operator.
@@ -106,7 +110,7 @@ pub async fn mark_failed(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "update account.mails set attempts = attempts + 1, last_error = left($2, 1000), \
-         state = case when $3 then 'PARKED' else state end, parked_at = case when $3 then clock_timestamp() end, next_attempt_at = clock_timestamp() + make_interval(secs => $4::integer) \
+         state = case when $3 then 'PARKED' else state end, parked_at = case when $3 or state = 'PARKED' then coalesce(parked_at, clock_timestamp()) end, next_attempt_at = clock_timestamp() + make_interval(secs => $4::integer) \
          where mail_id = $1",
         mail_id,
         error,

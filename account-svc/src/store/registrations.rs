@@ -203,6 +203,18 @@ pub async fn mark_failed(
     .map(drop)
 }
 
+/// Its customer goes on with it: from now on it is tried again.
+pub async fn unpark(connection: &mut PgConnection, id: RegistrationId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account.registrations set parked_at = null, attempts = 0, next_attempt_at = '-infinity' \
+         where registration_id = $1 and parked_at is not null",
+        id.uuid(),
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
 /// How often it was tried in vain.
 pub async fn attempts(connection: &mut PgConnection, id: RegistrationId) -> sqlx::Result<i32> {
     sqlx::query_scalar!("select attempts from account.registrations where registration_id = $1", id.uuid())

@@ -18,7 +18,7 @@ pub fn start(frame: &Frame, app: App) {
         let (app, pool) = (app.clone(), pool.clone());
         async move {
             let claim = Claim { pool: &pool, schema };
-            if !claim.take("send_mails").await? {
+            if !claim.take(send_mail::CLAIM).await? {
                 return Ok(Pace::Idle);
             }
             Ok(if send_mail::deliver_mail(&app).await? { Pace::Again } else { Pace::Idle })

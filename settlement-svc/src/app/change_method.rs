@@ -9,6 +9,7 @@ use chassis::outbox;
 use chassis::site::Site;
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 use super::App;
 use super::lock_for_arrears::{hold_and_check, order_lock};
@@ -17,7 +18,7 @@ use super::read_methods::{Described, describe};
 use super::read_wallet::balance;
 use crate::domain::cloud_account::{State, Subscription, Vendor};
 use crate::domain::settlement_method::{Cause, Facts, Refused, SettlementMethod, Target, judge};
-use crate::peers::workspaces::{Order, Workspace, lock_event};
+use crate::peers::workspaces::{Order, Workspace, leaves_arrears_event, lock_event};
 use crate::store;
 
 /// Why a method is not changed.
@@ -130,6 +131,23 @@ async fn write(
     Ok(method)
 }
 
+/// What the wallet takes over shares its debts; what leaves it does not.
+async fn share_debts(
+    app: &App,
+    connection: &mut PgConnection,
+    (id, payer): (WorkspaceId, BillingAccountId),
+    wanted: Wanted,
+    request_id: Uuid,
+) -> sqlx::Result<()> {
+    let now = app.clock.now();
+    match wanted {
+        Wanted::BillingAccount => order_lock(app, connection, payer, request_id, now).await,
+        Wanted::Subscription(_) => {
+            outbox::append(connection, app.schema, &leaves_arrears_event(id, payer, request_id), now).await
+        }
+    }
+}
+
 /// Changes it, once per request.
 pub async fn change_method(
     app: &App,
@@ -146,11 +164,8 @@ pub async fn change_method(
     if let Some(answer) = request.claim(&mut tx, app.schema, facts.now).await? {
         return Ok(Outcome::Replay(answer));
     }
-    // The wallet takes the workspace over with what it owes; its book comes before everything else that is locked.
-    let owes = match wanted {
-        Wanted::BillingAccount => hold_and_check(&mut tx, payer).await?,
-        Wanted::Subscription(_) => false,
-    };
+    // Its book comes before everything else that is locked: what is owed now is owed until this is done.
+    facts.arrears = hold_and_check(&mut tx, payer).await?;
     let target = target(&mut tx, payer, wanted).await?;
     store::settlement_methods::hold(&mut tx, id).await?;
     facts.now = app.clock.now();
@@ -183,8 +198,8 @@ pub async fn change_method(
         let event = lock_event(Order::Unlock, id, None, derived(request.request_id(), "unlock"));
         outbox::append(&mut tx, app.schema, &event, facts.now).await?;
     }
-    if owes {
-        order_lock(app, &mut tx, payer, request.effect_id(), facts.now).await?;
+    if facts.arrears.is_some() {
+        share_debts(app, &mut tx, (id, payer), wanted, derived(request.effect_id(), &id.to_string())).await?;
     }
     let described = describe(&mut tx, id, Some(method)).await?;
     request.store(&mut tx, app.schema, &described).await?;

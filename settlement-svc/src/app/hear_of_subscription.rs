@@ -83,7 +83,7 @@ async fn hear_of_subscription(
     let mut tx = app.pool.begin().await?;
     let owes = match known.billing_account_id {
         Some(payer) => hold_and_check(&mut tx, payer).await?,
-        None => false,
+        None => None,
     };
     let subscription = store::subscriptions::get_for_update(&mut tx, id).await?;
     let mut subscription = subscription.ok_or_else(missing)?;
@@ -106,7 +106,7 @@ async fn hear_of_subscription(
     for workspace in store::settlement_methods::settled_by(&mut tx, id).await? {
         follow(app, &mut tx, (&subscription, workspace), consequence, now).await?;
     }
-    if let Some(payer) = subscription.billing_account_id.filter(|_| owes) {
+    if let Some(payer) = subscription.billing_account_id.filter(|_| owes.is_some()) {
         let reason_id = derived(id.uuid(), &now.unix_timestamp_nanos().to_string());
         order_lock(app, &mut tx, payer, reason_id, now).await?;
     }

@@ -2,6 +2,7 @@
 
 use chassis::failure::Failure;
 use chassis::id::{BillingAccountId, derived};
+use chassis::money::Money;
 use chassis::outbox;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -24,12 +25,12 @@ pub async fn order_lock(
     outbox::append(connection, app.schema, &order, now).await
 }
 
-/// Locks the book of a payer, if it has one. True when it owes something.
+/// Locks the book of a payer, if it has one. Answers what it owes; None when it owes nothing.
 pub async fn hold_and_check<R>(
     connection: &mut PgConnection,
     payer: BillingAccountId,
-) -> Result<bool, Failure<R>> {
+) -> Result<Option<Money>, Failure<R>> {
     let book = store::ledger_accounts::lock_book(connection, payer).await?;
     let arrears = book.map(|book| book.arrears()).transpose().map_err(Failure::fatal)?;
-    Ok(arrears.is_some_and(|arrears| arrears.is_positive()))
+    Ok(arrears.filter(|arrears| arrears.is_positive()))
 }

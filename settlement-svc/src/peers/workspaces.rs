@@ -74,6 +74,18 @@ pub fn lock_event(order: Order, id: WorkspaceId, payer: Option<BillingAccountId>
     Event { destination: DESTINATION, aggregate_id: id.uuid(), kind, payload }
 }
 
+/// A workspace that its payer's arrears do not concern any more, in turn with what they lock.
+pub fn leaves_arrears_event(id: WorkspaceId, payer: BillingAccountId, request_id: Uuid) -> Event {
+    let (request_id, workspace_id) = (request_id.to_string(), id.to_string());
+    let request = WorkspaceServiceUnlockRequest { request_id, workspace_id, cause: Cause::Arrears.into() };
+    Event {
+        destination: DESTINATION,
+        aggregate_id: payer.uuid(),
+        kind: UNLOCK,
+        payload: request.encode_to_vec(),
+    }
+}
+
 /// What a payer's arrears lock, or, paid, unlock, on its way to workspace-svc; but for what it pays for by cloud accounts. The payer is the aggregate: what it
 /// owes and what it has paid arrive in turn.
 pub fn arrears_event(

@@ -10,6 +10,7 @@ use super::App;
 use super::bind_workspace::{Agreement, BindRejection, ask_payer, bindable, may_follow};
 use crate::domain::binding::{Binding, current_of, pending_change};
 use crate::domain::closure::Cause;
+use crate::domain::workspace::Workspace;
 use crate::store;
 
 type Outcome2<T> = Result<T, Failure<BindRejection>>;
@@ -58,9 +59,10 @@ pub async fn rebind_workspace(
     if let Some(answer) = request.claim(&mut tx, app.schema, app.clock.now()).await? {
         return Ok(Outcome::Replay(answer));
     }
-    let (_, bindings) = bindable(&mut tx, id).await?;
+    let (workspace, bindings) = bindable(&mut tx, id).await?;
     let now = app.clock.now();
     let mut current = changeable(id, &bindings, now)?;
+    owes_nothing(&workspace, &current)?;
     if current != present {
         return Err(Failure::Transient(
             anyhow::anyhow!("another call has changed the binding").context("binding"),
@@ -86,6 +88,15 @@ pub async fn rebind_workspace(
     Ok(Outcome::Fresh(binding))
 }
 
+/// A bill may have left the payer in arrears since it was asked: the lock that they brought says so.
+fn owes_nothing(workspace: &Workspace, present: &Binding) -> Outcome2<()> {
+    if workspace.lock.is_some_and(|lock| lock.arrears_of == Some(present.billing_account_id)) {
+        let problem = anyhow::anyhow!("its payer has come to owe in this moment");
+        return Err(Failure::Transient(problem.context("arrears")));
+    }
+    Ok(())
+}
+
 /// Has nobody pay from the next 00:00 on, once per request: from then on the workspace takes no usage.
 pub async fn unbind_workspace(
     app: &App,
@@ -101,9 +112,10 @@ pub async fn unbind_workspace(
     if let Some(answer) = request.claim(&mut tx, app.schema, app.clock.now()).await? {
         return Ok(Outcome::Replay(answer));
     }
-    let (_, bindings) = bindable(&mut tx, id).await?;
+    let (workspace, bindings) = bindable(&mut tx, id).await?;
     let now = app.clock.now();
     let mut binding = changeable(id, &bindings, now)?;
+    owes_nothing(&workspace, &binding)?;
     let until = UsageDate::of(now).end();
     binding.effective_until = Some(until);
     store::bindings::update_effective_until(&mut tx, &binding).await?;

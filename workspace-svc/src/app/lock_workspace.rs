@@ -110,7 +110,7 @@ pub async fn unlock_workspace(
     }
     let mut workspace = load(&mut tx, id).await?;
     let step = Step { app, request_id: request.request_id(), now: app.clock.now() };
-    let lock = workspace.lock.and_then(|lock| lock.lifted(cause));
+    let lock = workspace.lock.and_then(|lock| lock.lifted(cause, step.now));
     step.change(&mut tx, &mut workspace, lock).await?;
     let done = finish(app, tx, request, workspace).await;
     app.nudge.notify_waiters();
@@ -145,7 +145,10 @@ pub async fn lock_all(
     let mut count = 0;
     let mut ids = store::workspaces::list_paid_by(&mut tx, payer, step.now).await?;
     ids.retain(|id| !except.contains(id));
-    for mut workspace in load_all(&mut tx, &ids).await? {
+    let loaded = load_all(&mut tx, &ids).await?;
+    // What has got another payer while this waited for it is not this one's any more.
+    let still = store::workspaces::list_paid_by(&mut tx, payer, step.now).await?;
+    for mut workspace in loaded.into_iter().filter(|workspace| still.contains(&workspace.workspace_id)) {
         let lock = with(workspace.lock, LockCause::Arrears, Some(payer), step.now);
         count += i32::from(step.change(&mut tx, &mut workspace, lock).await?);
     }
@@ -169,7 +172,10 @@ pub async fn unlock_all(
     let mut count = 0;
     let ids = store::workspaces::list_locked_for(&mut tx, payer).await?;
     for mut workspace in load_all(&mut tx, &ids).await? {
-        let lock = workspace.lock.and_then(|lock| lock.lifted(Some(LockCause::Arrears)));
+        if workspace.lock.is_none_or(|lock| lock.arrears_of != Some(payer)) {
+            continue;
+        }
+        let lock = workspace.lock.and_then(|lock| lock.lifted(Some(LockCause::Arrears), step.now));
         count += i32::from(step.change(&mut tx, &mut workspace, lock).await?);
     }
     request.store(&mut tx, app.schema, &count).await?;
@@ -190,7 +196,7 @@ pub async fn tell_of_countdowns(app: &App) -> sqlx::Result<()> {
         let Some(workspace) = store::workspaces::get_for_update(&mut tx, id).await? else { continue };
         let Some(mut lock) = workspace.lock else { continue };
         let Some(days) = lock.telling_due(now) else { continue };
-        let notice = if days < 14 { Notice::Countdown(14 - days) } else { Notice::Locked };
+        let notice = if days < 14 { Notice::Countdown(lock.days_left(now)) } else { Notice::Locked };
         let micros = lock.locked_at.unix_timestamp_nanos() / 1_000;
         let mail = mail_to_owner(&workspace, notice, derived(id.uuid(), &format!("{micros} {days}")));
         outbox::append(&mut tx, app.schema, &mail, now).await?;

@@ -85,23 +85,36 @@ impl Lock {
         Self { other_since: Some(now), arrears_of, ..self }
     }
 
-    /// Without a cause, or, with None, without any. The countdown of a cause that is left runs from the moment from which it held.
-    pub fn lifted(self, cause: Option<LockCause>) -> Option<Self> {
+    /// Without a cause, or, with None, without any. The countdown of a cause that is left runs from the moment from which it held; what its owner was told of
+    /// already he is not told again.
+    pub fn lifted(self, cause: Option<LockCause>, now: OffsetDateTime) -> Option<Self> {
         let cause = cause?;
         if cause == self.cause {
-            return self.other_since.map(|since| Self::beginning(cause.other(), self.arrears_of, since));
+            let left = Self::beginning(cause.other(), self.arrears_of, self.other_since?);
+            let told_days = left.reached(now).unwrap_or(0).min(self.told_days);
+            return Some(Self { told_days, ..left });
         }
         let arrears_of = self.arrears_of.filter(|_| cause != LockCause::Arrears);
         Some(Self { other_since: None, arrears_of, ..self })
     }
 
+    /// The last day of the countdown on which there is a mail that has come.
+    fn reached(&self, now: OffsetDateTime) -> Option<i32> {
+        let has_come = |days: &i32| match days {
+            14 => now >= self.final_from,
+            days => now >= self.locked_at + Duration::days(i64::from(*days)),
+        };
+        TELLING_DAYS.into_iter().rev().find(has_come)
+    }
+
+    /// Days until the countdown is over, to the nearest.
+    pub fn days_left(&self, now: OffsetDateTime) -> i32 {
+        i32::try_from((self.final_from - now + Duration::hours(12)).whole_days()).unwrap_or(0).max(0)
+    }
+
     /// The day of the countdown that the owner is to be mailed about now, if it was not yet; of several that were missed the last.
     pub fn telling_due(&self, now: OffsetDateTime) -> Option<i32> {
-        let reached = |days: i32| match days {
-            14 => now >= self.final_from,
-            _ => now >= self.locked_at + Duration::days(i64::from(days)),
-        };
-        TELLING_DAYS.into_iter().rev().find(|days| reached(*days)).filter(|days| *days > self.told_days)
+        self.reached(now).filter(|days| *days > self.told_days)
     }
 }
 
@@ -165,23 +178,38 @@ mod tests {
         let heir = Some(BillingAccountId::from_uuid(Uuid::from_u128(8)));
         assert_eq!(both.joined(LockCause::Arrears, heir, second).arrears_of, heir, "whose payment lifts it");
         assert_eq!(both.joined(LockCause::Subscription, heir, second), both);
-        let left = both.lifted(Some(LockCause::Subscription)).unwrap();
+        let left = both.lifted(Some(LockCause::Subscription), second).unwrap();
         assert_eq!(left, Lock::beginning(LockCause::Arrears, payer, second));
-        assert_eq!(left.lifted(Some(LockCause::Subscription)), Some(left), "it is gone already");
-        assert_eq!(left.lifted(Some(LockCause::Arrears)), None);
-        assert_eq!(both.lifted(Some(LockCause::Arrears)), Some(lock), "as it was");
-        assert_eq!(both.lifted(None), None, "an operator lifts whatever there is");
+        assert_eq!(left.lifted(Some(LockCause::Subscription), second), Some(left), "it is gone already");
+        assert_eq!(left.lifted(Some(LockCause::Arrears), second), None);
+        assert_eq!(both.lifted(Some(LockCause::Arrears), second), Some(lock), "as it was");
+        assert_eq!(both.lifted(None, second), None, "an operator lifts whatever there is");
+    }
+
+    #[test]
+    fn the_owner_is_told_once_of_each_day_whichever_cause_is_left() {
+        let mut lock =
+            Lock::beginning(LockCause::Arrears, None, NOW).joined(LockCause::Subscription, None, NOW);
+        lock.told_days = 11;
+        let day_12 = NOW + Duration::days(12);
+        assert_eq!(lock.lifted(Some(LockCause::Arrears), day_12).unwrap().telling_due(day_12), None);
+        lock.told_days = 14;
+        let day_20 = NOW + Duration::days(20);
+        assert_eq!(lock.lifted(Some(LockCause::Arrears), day_20).unwrap().telling_due(day_20), None);
+        let later = Lock { other_since: Some(day_12), ..lock };
+        let left = later.lifted(Some(LockCause::Arrears), day_20).unwrap();
+        assert_eq!((left.told_days, left.days_left(day_20)), (0, 6), "its own countdown is told in full");
     }
 
     #[test]
     fn what_is_closed_stays_closed_while_another_cause_holds_as_long() {
         let lock = Lock::beginning(LockCause::Arrears, None, NOW).joined(LockCause::Subscription, None, NOW);
         let late = NOW + Duration::days(20);
-        let left = lock.lifted(Some(LockCause::Arrears));
+        let left = lock.lifted(Some(LockCause::Arrears), late);
         assert_eq!(ClosureChange::between(Some(lock), left, late), ClosureChange { end: None, begin: None });
         let later = Lock::beginning(LockCause::Arrears, None, NOW);
         let later = later.joined(LockCause::Subscription, None, NOW + Duration::days(10));
-        let change = ClosureChange::between(Some(later), later.lifted(Some(LockCause::Arrears)), late);
+        let change = ClosureChange::between(Some(later), later.lifted(Some(LockCause::Arrears), late), late);
         let again = next_full_hour(NOW + Duration::days(24));
         assert_eq!(change, ClosureChange { end: Some(next_full_hour(late)), begin: Some(again) });
     }
@@ -201,7 +229,7 @@ mod tests {
                         held.push(cause);
                     }
                 } else {
-                    lock = lock.and_then(|lock| lock.lifted(Some(cause)));
+                    lock = lock.and_then(|lock| lock.lifted(Some(cause), now));
                     held.retain(|other| *other != cause);
                 }
                 prop_assert_eq!(lock.map(|lock| lock.cause), held.first().copied());
