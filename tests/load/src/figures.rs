@@ -1,0 +1,65 @@
+//! What was measured, in whole numbers.
+
+use std::time::Duration;
+
+/// What a part of a run did.
+#[derive(Debug, Default, Clone)]
+pub struct Figures {
+    /// Records that were acked.
+    pub records: u64,
+    /// How long each call took.
+    pub calls: Vec<Duration>,
+    /// How long the part took.
+    pub elapsed: Duration,
+}
+
+impl Figures {
+    /// Adds what another task did at the same time.
+    pub fn join(&mut self, other: Self) {
+        self.records += other.records;
+        self.calls.extend(other.calls);
+        self.elapsed = self.elapsed.max(other.elapsed);
+    }
+
+    /// Records in a second.
+    pub fn rate(&self) -> u64 {
+        per_second(self.records, self.elapsed)
+    }
+
+    /// The time within which so many of a thousand calls were answered.
+    fn within(&self, per_mille: usize) -> Duration {
+        let mut calls = self.calls.clone();
+        calls.sort_unstable();
+        let place = (calls.len() * per_mille / 1_000).min(calls.len().saturating_sub(1));
+        calls.get(place).copied().unwrap_or_default()
+    }
+
+    /// Says it.
+    pub fn show(&self, name: &str) {
+        println!(
+            "{name}: {} records/s acked after a durable commit, {} calls",
+            self.rate(),
+            self.calls.len()
+        );
+        let [p50, p99, p999] = [500, 990, 999].map(|per_mille| millis(self.within(per_mille)));
+        println!("  ack p50 {p50} ms, p99 {p99} ms, p99.9 {p999} ms");
+    }
+}
+
+/// So many in a second.
+pub fn per_second(count: u64, elapsed: Duration) -> u64 {
+    let micros = elapsed.as_micros().max(1);
+    u64::try_from(u128::from(count) * 1_000_000 / micros).unwrap_or(u64::MAX)
+}
+
+/// With one place.
+fn millis(duration: Duration) -> String {
+    let tenths = duration.as_micros() / 100;
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+/// A share of a limit, with two places.
+pub fn ratio(part: u64, limit: u64) -> String {
+    let hundredths = u128::from(part) * 100 / u128::from(limit.max(1));
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}

@@ -1,0 +1,81 @@
+//! Measures the hot paths of usage, and beside each the limit of the machine in the same run: PostgreSQL, the four services and the load on the same
+//! cores, every acked record on disk. Absolute figures do not travel; the ratios do.
+
+// It talks on standard output.
+#![allow(clippy::print_stdout)]
+
+mod duplicates;
+mod figures;
+mod ingest;
+mod raw;
+mod single;
+mod stage;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::stage::Stage;
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    /// How long each part runs.
+    #[arg(long, default_value_t = 10, global = true)]
+    seconds: u64,
+    /// Workspaces that the usage is spread over.
+    #[arg(long, default_value_t = 100, global = true)]
+    workspaces: usize,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Batches of records, closed loop; then, open loop, at 70 % of what that reached.
+    Ingest {
+        /// Records per batch of the closed loop.
+        #[arg(long, default_value_t = 1_000)]
+        batch: usize,
+        /// Batches under way at a time.
+        #[arg(long, default_value_t = 16)]
+        in_flight: usize,
+    },
+    /// One record per call.
+    Single {
+        /// Calls under way at a time.
+        #[arg(long, default_value_t = 256)]
+        in_flight: usize,
+    },
+    /// Batches that were all counted before.
+    Duplicates {
+        /// Batches under way at a time.
+        #[arg(long, default_value_t = 16)]
+        in_flight: usize,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let stage = Stage::open(arguments.workspaces).await?;
+    let time = Duration::from_secs(arguments.seconds);
+    let done = match arguments.what {
+        What::Ingest { batch, in_flight } => ingest::run(&stage, time, batch, in_flight).await,
+        What::Single { in_flight } => single::run(&stage, time, in_flight).await,
+        What::Duplicates { in_flight } => duplicates::run(&stage, time, in_flight).await,
+    };
+    stage.close().await?;
+    done
+}

@@ -1,0 +1,197 @@
+//! What is measured: the four services on a PostgreSQL of their own that flushes every commit, and workspaces that usage is sent for.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use chassis::civil::UsageDate;
+use chassis::clock::Clock;
+use chassis::cluster::{Cluster, Durability};
+use chassis::config::Mail;
+use chassis::id::uuid_at;
+use chassis::wire::timestamp;
+use local::clients::Clients;
+use local::databases;
+use local::journey::{Customer, Journey};
+use local::stack::{Stack, StackConfig};
+use sqlx::postgres::PgConnection;
+use tallystick_proto::common::v1::Site;
+use tallystick_proto::workspace::v1::{
+    BindingServiceBindRequest, UsageRecord, WorkspaceServiceCreateRequest,
+};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Settings without which an ack means nothing.
+const DURABLE: [&str; 3] = ["fsync", "synchronous_commit", "full_page_writes"];
+/// Connections that records are sent over.
+const CONNECTIONS: usize = 4;
+
+/// The stage.
+pub struct Stage {
+    cluster: Cluster,
+    database: String,
+    stack: Stack,
+    producers: Vec<Clients>,
+    place: AtomicUsize,
+    workspaces: Arc<[String]>,
+    begun: Instant,
+    now: OffsetDateTime,
+}
+
+impl Stage {
+    /// Opens it, with so many commercial workspaces of one payer.
+    pub async fn open(workspace_count: usize) -> anyhow::Result<Self> {
+        let target = std::env::current_exe()?;
+        let target = target.ancestors().nth(2).map_or_else(std::env::temp_dir, PathBuf::from);
+        let folder = target.join("load-postgres");
+        let cluster = Cluster::open(&folder, Durability::Kept, &mut |text| println!("{text}")).await?;
+        let database = format!("load_{}", std::process::id());
+        let day = UsageDate::of(Clock::system().now());
+        databases::prepare_before(&cluster.server, &database, day).await?;
+        let mail = Mail::Folder(std::env::temp_dir().join(format!("{database}-mails")));
+        let config = StackConfig {
+            server: &cluster.server,
+            database: &database,
+            port_base: 0,
+            drain_delay: Duration::ZERO,
+            mail,
+        };
+        let stack = Stack::start(config).await?;
+        let clients = stack.clients()?;
+        let workspaces = workspaces(&clients, workspace_count.max(1)).await?;
+        let signer = stack.signers.get(2).context("there is no producer")?;
+        let producers: anyhow::Result<Vec<_>> =
+            (0..CONNECTIONS).map(|_| Clients::connect(&stack.addresses, signer)).collect();
+        let now = clients.now().await?;
+        let place = AtomicUsize::new(0);
+        let stage = Self {
+            cluster,
+            database,
+            producers: producers?,
+            stack,
+            place,
+            workspaces: workspaces.into(),
+            begun: Instant::now(),
+            now,
+        };
+        stage.show_settings().await?;
+        Ok(stage)
+    }
+
+    async fn show_settings(&self) -> anyhow::Result<()> {
+        let mut admin = self.admin().await?;
+        let mut shown = Vec::new();
+        for name in DURABLE.into_iter().chain(["shared_buffers", "max_wal_size", "wal_compression"]) {
+            let value: String =
+                sqlx::query_scalar("select current_setting($1)").bind(name).fetch_one(&mut admin).await?;
+            anyhow::ensure!(
+                value == "on" || !DURABLE.contains(&name),
+                "{name} is {value}: what is acked would not be on disk"
+            );
+            shown.push(format!("{name}={value}"));
+        }
+        println!("PostgreSQL: {}", shown.join(" "));
+        Ok(())
+    }
+
+    /// A connection of the administrator, to the database of the services.
+    pub async fn admin(&self) -> anyhow::Result<PgConnection> {
+        Ok(self.cluster.server.connect(&self.database).await?)
+    }
+
+    /// A producer: they take turns, so that calls spread over the connections.
+    pub fn producer(&self) -> anyhow::Result<Clients> {
+        let place = self.place.fetch_add(1, Ordering::Relaxed) % CONNECTIONS;
+        self.producers.get(place).cloned().context("there is no producer")
+    }
+
+    /// What makes batches, for a task of its own.
+    pub fn source(&self) -> Source {
+        Source { workspaces: Arc::clone(&self.workspaces), begun: self.begun, now: self.now, next: 0 }
+    }
+
+    /// Bytes of WAL so far, and of the partitions and indexes of usage records.
+    pub async fn sizes(&self) -> anyhow::Result<(i64, i64)> {
+        let sql = "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint, \
+                     (select coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint from pg_inherits \
+                      where inhparent = 'workspace.usage_records'::regclass)";
+        Ok(sqlx::query_as(sql).fetch_one(&mut self.admin().await?).await?)
+    }
+
+    /// Stops the services and drops the database.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.stack.stop().await?;
+        chassis::scratch::drop_database(&self.cluster.server, &self.database).await?;
+        self.cluster.stop()
+    }
+}
+
+/// Makes batches of new records.
+pub struct Source {
+    workspaces: Arc<[String]>,
+    begun: Instant,
+    now: OffsetDateTime,
+    next: usize,
+}
+
+impl Source {
+    /// So many records that nobody has sent yet.
+    pub fn batch(&mut self, count: usize) -> Vec<UsageRecord> {
+        let moment = self.now + self.begun.elapsed();
+        let record = |_| {
+            self.next += 1;
+            let workspace = self.workspaces.get(self.next % self.workspaces.len());
+            UsageRecord {
+                workspace_id: workspace.cloned().unwrap_or_default(),
+                event_id: uuid_at(Clock::system().now()).to_string(),
+                event_time: Some(timestamp(moment)),
+                meter: "pv".to_owned(),
+                dimension: String::new(),
+                quantity: "1".to_owned(),
+            }
+        };
+        (0..count).map(record).collect()
+    }
+}
+
+/// A customer whose workspaces are commercial and take usage now.
+async fn workspaces(clients: &Clients, count: usize) -> anyhow::Result<Vec<String>> {
+    let customer = Customer {
+        namespace: Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"load"),
+        site: Site::Cn1Hangzhou.into(),
+        currency_code: "CNY".to_owned(),
+        email: "load@example.com".to_owned(),
+        username: "load-ltd".to_owned(),
+        workspace_name: "load".to_owned(),
+        password: String::new(),
+    };
+    let registration = Journey { clients: clients.clone(), customer }.register().await?;
+    let mut workspaces = vec![registration.workspace_id.clone()];
+    let fresh = || uuid_at(Clock::system().now()).to_string();
+    for number in 1..count {
+        let create = WorkspaceServiceCreateRequest {
+            request_id: fresh(),
+            owner_console_account_id: registration.console_account_id.clone(),
+            name: format!("load {number}"),
+            site: registration.site,
+            language: 0,
+        };
+        let made = clients.workspaces.clone().create(create).await?.into_inner();
+        let workspace_id = made.workspace.context("a workspace was not answered")?.workspace_id;
+        let bind = BindingServiceBindRequest {
+            request_id: fresh(),
+            workspace_id: workspace_id.clone(),
+            billing_account_id: registration.billing_account_id.clone(),
+            billing_account_code: None,
+        };
+        clients.bindings.clone().bind(bind).await?;
+        workspaces.push(workspace_id);
+    }
+    // From the next full hour on they are commercial: trials have quotas.
+    let now = clients.now().await?;
+    clients.advance_to(chassis::civil::next_full_hour(now) + time::Duration::MINUTE).await?;
+    Ok(workspaces)
+}
