@@ -20,6 +20,7 @@ mod codes;
 mod constraints;
 mod contract;
 mod idempotency;
+mod ingest_together;
 mod mails;
 mod methods;
 mod pages;

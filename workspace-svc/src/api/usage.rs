@@ -28,7 +28,8 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::parse::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
 use super::{convert, parse};
-use crate::app::ingest_usage::{Ingested, ingest_usage};
+use crate::app::ingest_together::ingest_together;
+use crate::app::ingest_usage::Ingested;
 use crate::app::report_points::report_points;
 use crate::app::seal_day::seal_day;
 use crate::app::{App, read_usage};
@@ -65,7 +66,7 @@ async fn take(app: &App, records: Vec<UsageRecord>) -> Result<Ingested, Status> 
     let bytes = records.iter().map(prost::Message::encoded_len).sum();
     check_batch("records", records.len(), bytes)?;
     let parsed = records.into_iter().map(parse::record).collect();
-    Ok(ingest_usage(app, parsed).await?)
+    Ok(ingest_together(app, parsed).await?)
 }
 
 /// Answers batch after batch until the sender ends, an error ends the stream, or the service drains.
@@ -90,9 +91,9 @@ async fn answer_batches(
             Some(Err(status)) => Err(status),
             Some(Ok(batch)) => take(&app, batch.records).await.map(|ingested| UsageServiceIngestResponse {
                 batch_seq: batch.batch_seq,
-                accepted_count: count(ingested.accepted_count),
-                duplicate_count: count(ingested.duplicate_count),
-                late_count: count(ingested.late_count),
+                accepted_count: count(ingested.accepted.len()),
+                duplicate_count: count(ingested.duplicates.len()),
+                late_count: count(ingested.late.len()),
                 refusals: convert::refusals(ingested.refusals),
             }),
         };
@@ -155,9 +156,9 @@ impl UsageService for Room {
     ) -> Result<Response<UsageServiceIngestBatchResponse>, Status> {
         let ingested = take(&self.app, request.into_inner().records).await?;
         Ok(Response::new(UsageServiceIngestBatchResponse {
-            accepted_count: count(ingested.accepted_count),
-            duplicate_count: count(ingested.duplicate_count),
-            late_count: count(ingested.late_count),
+            accepted_count: count(ingested.accepted.len()),
+            duplicate_count: count(ingested.duplicates.len()),
+            late_count: count(ingested.late.len()),
             refusals: convert::refusals(ingested.refusals),
         }))
     }

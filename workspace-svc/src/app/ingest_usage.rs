@@ -15,17 +15,44 @@ use crate::store;
 use crate::store::usage_records::{Key, NewRecord};
 use crate::store::usage_sources::{Fed, Mode};
 
-/// What became of a batch.
-#[derive(Debug, Default)]
+/// What became of each record of a batch, by its index.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ingested {
     /// Counted now.
-    pub accepted_count: usize,
+    pub accepted: Vec<usize>,
     /// Counted before.
-    pub duplicate_count: usize,
+    pub duplicates: Vec<usize>,
     /// Accepted after its day was closed.
-    pub late_count: usize,
-    /// Not counted, by index.
+    pub late: Vec<usize>,
+    /// Not counted.
     pub refusals: Vec<(usize, UsageRefusal)>,
+}
+
+impl Ingested {
+    /// What became of the parts of a batch that was put together of so many records each; each part by its own indexes.
+    pub fn split(self, lengths: &[usize]) -> Vec<Self> {
+        let mut parts: Vec<Self> = lengths.iter().map(|_| Self::default()).collect();
+        let mut ends = Vec::with_capacity(lengths.len());
+        let mut end = 0;
+        for length in lengths {
+            end += length;
+            ends.push(end);
+        }
+        let mut put = |index: usize, put: &mut dyn FnMut(&mut Self, usize)| {
+            let place = ends.partition_point(|end| *end <= index);
+            let start = place.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
+            if let Some(part) = parts.get_mut(place) {
+                put(part, index - start);
+            }
+        };
+        self.accepted.into_iter().for_each(|index| put(index, &mut |part, own| part.accepted.push(own)));
+        self.duplicates.into_iter().for_each(|index| put(index, &mut |part, own| part.duplicates.push(own)));
+        self.late.into_iter().for_each(|index| put(index, &mut |part, own| part.late.push(own)));
+        for (index, refusal) in self.refusals {
+            put(index, &mut |part, own| part.refusals.push((own, refusal.clone())));
+        }
+        parts
+    }
 }
 
 /// An admitted record and its place in the batch, with the later records of the batch that have its id.
@@ -47,7 +74,7 @@ impl Candidate {
         let own = (!is_new).then_some((self.index, self.record.fingerprint));
         for (index, fingerprint) in own.into_iter().chain(self.repeats.iter().copied()) {
             if fingerprint == stored {
-                ingested.duplicate_count += 1;
+                ingested.duplicates.push(index);
             } else {
                 ingested.refusals.push((index, UsageRefusal::EventIdReused));
             }
@@ -75,10 +102,10 @@ const TRIES_MAX: usize = 3;
 /// Commits what is admitted of a batch. `parsed` has a refusal already where a record was malformed.
 pub async fn ingest_usage(
     app: &App,
-    parsed: Vec<Result<UsageRecord, UsageRefusal>>,
+    parsed: &[Result<UsageRecord, UsageRefusal>],
 ) -> Result<Ingested, Failure<Refusal>> {
     for _ in 0..TRIES_MAX {
-        let (candidates, ingested) = admit_all(app, &parsed).await?;
+        let (candidates, ingested) = admit_all(app, parsed).await?;
         if let Some(ingested) = commit(app, candidates, ingested).await? {
             fault::point("ingest.committed");
             return Ok(ingested);
@@ -184,8 +211,9 @@ async fn commit(
     if !claim_sources(&mut tx, fed.into_iter().collect(), Mode::Records).await? {
         return Ok(None);
     }
-    ingested.accepted_count = new.len();
-    ingested.late_count = new.iter().filter(|candidate| candidate.record.is_late).count();
+    ingested.accepted = new.iter().map(|candidate| candidate.index).collect();
+    let late = new.iter().filter(|candidate| candidate.record.is_late);
+    ingested.late = late.map(|candidate| candidate.index).collect();
     fault::point("ingest.before_commit");
     tx.commit().await?;
     ingested.refusals.sort_unstable_by_key(|(index, _)| *index);
@@ -251,4 +279,38 @@ pub async fn claim_sources(connection: &mut PgConnection, fed: Vec<Fed>, mode: M
     store::usage_sources::insert_missing(&mut *connection, &fed, mode).await?;
     let modes = store::usage_sources::list(connection, &fed).await?;
     Ok(fed.iter().all(|fed| modes.get(fed) == Some(&mode)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However a batch was put together, each record's outcome comes to the one who sent it, under his own index.
+        #[test]
+        fn each_part_hears_of_its_own_records(lengths in prop::collection::vec(0_usize..6, 0..8), seed in any::<u64>()) {
+            let count: usize = lengths.iter().sum();
+            let kind = |index: usize| (seed >> (index % 61)) & 3;
+            let of = |wanted: u64| (0..count).filter(|index| kind(*index) == wanted).collect::<Vec<_>>();
+            let whole = Ingested {
+                accepted: of(0),
+                duplicates: of(1),
+                late: of(0),
+                refusals: of(2).into_iter().map(|index| (index, UsageRefusal::SourceMode)).collect(),
+            };
+            let parts = whole.split(&lengths);
+            prop_assert_eq!(parts.len(), lengths.len());
+            let mut start = 0;
+            for (part, length) in parts.iter().zip(&lengths) {
+                let own = |wanted: u64| (0..*length).filter(|own| kind(start + own) == wanted).collect::<Vec<_>>();
+                prop_assert_eq!(&part.accepted, &own(0));
+                prop_assert_eq!(&part.late, &own(0));
+                prop_assert_eq!(&part.duplicates, &own(1));
+                prop_assert_eq!(part.refusals.iter().map(|(index, _)| *index).collect::<Vec<_>>(), own(2));
+                start += length;
+            }
+        }
+    }
 }

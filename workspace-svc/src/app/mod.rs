@@ -5,6 +5,7 @@ pub mod change_binding;
 pub mod change_retention;
 pub mod change_workspace;
 pub mod create_workspace;
+pub mod ingest_together;
 pub mod ingest_usage;
 pub mod judge_standing;
 pub mod lock_workspace;
@@ -48,6 +49,7 @@ pub struct App {
     wallets: Wallets,
     meters: Arc<Mutex<Kept>>,
     partitions: Arc<Mutex<HashSet<UsageDate>>>,
+    queue: Arc<ingest_together::Queue>,
 }
 
 impl App {
@@ -61,6 +63,7 @@ impl App {
             wallets,
             meters: Arc::default(),
             partitions: Arc::default(),
+            queue: Arc::default(),
         }
     }
 
