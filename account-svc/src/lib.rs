@@ -32,12 +32,13 @@ pub async fn serve(
     listener: TcpListener,
     draining: CancellationToken,
 ) -> anyhow::Result<()> {
+    // Before anything is opened: a service that cannot mail its codes lets nobody in.
+    let mail = config.mail.as_ref().context("SMTP_URL and MAIL_FROM are not set")?;
+    let mailer = peers::mailer::Mailer::new(mail)?;
     let frame = Frame::open(SERVICE, &config, clock, draining).await?;
     let workspace = config.peers.workspace.as_deref().context("WORKSPACE_ADDR is not set")?;
     let workspace = chassis::peer::channel(workspace, "workspace-svc", config.signer.clone())?;
     let secret = config.session_secret.clone().context("SESSION_SECRET is not set")?;
-    let mail = config.mail.as_ref().context("SMTP_URL and MAIL_FROM are not set")?;
-    let mailer = peers::mailer::Mailer::new(mail)?;
     let settlement = config.peers.settlement.as_deref().context("SETTLEMENT_ADDR is not set")?;
     let settlement = chassis::peer::channel(settlement, "settlement-svc", config.signer.clone())?;
     let billing = config.peers.billing.as_deref().context("BILLING_ADDR is not set")?;
@@ -56,4 +57,40 @@ pub async fn serve(
     let work = app::show_work::sources(&app);
     let routes = api::routes(app);
     frame.with_work(work).serve(&config, listener, routes, trust).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chassis::auth::Signer;
+    use chassis::config::{Mail, PeerAddresses};
+    use secrecy::SecretString;
+
+    use super::*;
+
+    async fn refusal(mail: Option<Mail>) -> String {
+        let config = Config {
+            database_url: SecretString::from("postgres://nobody@127.0.0.1:1/nothing"),
+            database_connections_max: 1,
+            trusted_keys: Vec::new(),
+            signer: Signer::new("key", "account-svc", &Signer::generate_secret().unwrap()).unwrap(),
+            session_secret: Some(SecretString::from(Signer::generate_secret().unwrap())),
+            mail,
+            peers: PeerAddresses { account: None, workspace: None, billing: None, settlement: None },
+            drain_delay: Duration::ZERO,
+            calls_in_flight_max: 1,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let served = serve(config, Clock::system(), listener, CancellationToken::new()).await;
+        format!("{:#}", served.expect_err("it does not start"))
+    }
+
+    #[tokio::test]
+    async fn nothing_starts_without_a_mail_server() {
+        assert_eq!(refusal(None).await, "SMTP_URL and MAIL_FROM are not set");
+        let from = "Tallystick <no-reply@example.com>".to_owned();
+        let broken = Mail::Smtp { url: SecretString::from("gopher://mail"), from };
+        assert!(refusal(Some(broken)).await.contains("SMTP_URL"));
+    }
 }
