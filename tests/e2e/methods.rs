@@ -244,7 +244,7 @@ async fn a_holder_changes_once_a_calendar_month() {
     tell(&world, &second, Event::Frozen).await.unwrap();
     let freed = changed(&world, &token, change(own.workspace(), None)).await.unwrap();
     assert_eq!(freed.cause(), Cause::Unlocking);
-    wait_for(&world, own.workspace(), State::Open).await;
+    world.quiet().await.unwrap();
     next_month(&world).await;
     assert_eq!(workspace(&world, own.workspace()).await.state(), State::Open, "no lock is left");
     let third = subscription(&world, own.payer(), Vendor::AlibabaCloud, "monthly-3").await;
