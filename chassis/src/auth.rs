@@ -2,7 +2,7 @@
 //! nothing of its own rights.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -207,7 +207,14 @@ pub enum Distrust {
 pub struct Verifier {
     keys: Arc<HashMap<String, (Holder, DecodingKey)>>,
     validation: Arc<Validation>,
+    proven: Arc<Mutex<HashMap<String, Proven>>>,
 }
+
+/// What a token proves, and until when in seconds: a caller sends the same one with every call, and its signature need be checked once.
+type Proven = (u64, Caller);
+
+/// Tokens that are remembered at most; then it begins anew.
+const PROVEN_MAX: usize = 1_000;
 
 impl Verifier {
     /// Trusts these keys, for tokens addressed to this service.
@@ -232,27 +239,46 @@ impl Verifier {
                 key.kid
             );
         }
-        Ok(Self { keys: Arc::new(keys), validation: Arc::new(validation) })
+        Ok(Self { keys: Arc::new(keys), validation: Arc::new(validation), proven: Arc::default() })
     }
 
     /// Whom the token of a service or an operator proves the call to come from.
     pub fn verify(&self, token: &str) -> Result<Caller, Distrust> {
+        if let Some(caller) = self.proven_before(token, jsonwebtoken_now())? {
+            return Ok(caller);
+        }
         let kid = key_id(token)?;
         let (holder, key) = self.keys.get(&kid).ok_or(Distrust::UnknownKey)?;
-        let name = self.subject(token, key)?;
-        match holder {
-            Holder::Service(service) if *service == name => {
-                Ok(Caller { kind: CallerKind::Service, name, user: None })
-            }
-            Holder::Service(_) => Err(Distrust::NotValid),
-            Holder::Operator => Ok(Caller { kind: CallerKind::Operator, name, user: None }),
+        let claims = self.claims(token, key)?;
+        let name = claims.sub;
+        let kind = match holder {
+            Holder::Service(service) if *service == name => CallerKind::Service,
+            Holder::Service(_) => return Err(Distrust::NotValid),
+            Holder::Operator => CallerKind::Operator,
+        };
+        let caller = Caller { kind, name, user: None };
+        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        if proven.len() >= PROVEN_MAX {
+            proven.clear();
+        }
+        proven.insert(token.to_owned(), (claims.exp, caller.clone()));
+        Ok(caller)
+    }
+
+    /// Keys of services and operators hold for the life of this process; only the time of a token that was proven can pass.
+    fn proven_before(&self, token: &str, now_secs: u64) -> Result<Option<Caller>, Distrust> {
+        let proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        match proven.get(token) {
+            Some((expires, _)) if *expires + LEEWAY_SECS < now_secs => Err(Distrust::Expired),
+            Some((_, caller)) => Ok(Some(caller.clone())),
+            None => Ok(None),
         }
     }
 
     /// Which user a token proves; its key is one of those that account-svc publishes.
     pub async fn verify_user(&self, token: &str, keys: &UserKeys) -> Result<User, Distrust> {
         let key = keys.find(&key_id(token)?).await?;
-        self.subject(token, &key)?.parse().map_err(|_| Distrust::NotValid)
+        self.claims(token, &key)?.sub.parse().map_err(|_| Distrust::NotValid)
     }
 
     /// Whom any token proves, by the kind of its key.
@@ -260,11 +286,11 @@ impl Verifier {
         if !key_id(token)?.starts_with(USER_KEY_PREFIX) {
             return self.verify(token);
         }
-        let user = self.verify_user(token, keys).await?;
+        let user = Box::pin(self.verify_user(token, keys)).await?;
         Ok(Caller { kind: CallerKind::User, name: user.to_string(), user: Some(user) })
     }
 
-    fn subject(&self, token: &str, key: &DecodingKey) -> Result<String, Distrust> {
+    fn claims(&self, token: &str, key: &DecodingKey) -> Result<Claims, Distrust> {
         let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
             .map_err(|error| match error.kind() {
                 ErrorKind::ExpiredSignature => Distrust::Expired,
@@ -276,7 +302,7 @@ impl Verifier {
         if too_long || claims.iat > jsonwebtoken_now() + LEEWAY_SECS {
             return Err(Distrust::NotValid);
         }
-        Ok(claims.sub)
+        Ok(claims)
     }
 }
 
@@ -324,6 +350,25 @@ mod tests {
         let (signer, key) = pair("k1", "ann", Holder::Operator);
         let verifier = Verifier::new("settlement-svc", &[key]).unwrap();
         assert_eq!(verifier.verify(&signer.token(&["billing-svc"]).unwrap()), Err(Distrust::WrongAudience));
+    }
+
+    #[test]
+    fn a_token_that_was_proven_expires_all_the_same() {
+        let (signer, key) = pair("svc-1", "billing-svc", Holder::Service("billing-svc".to_owned()));
+        let verifier = Verifier::new("account-svc", &[key]).unwrap();
+        let token = signer.token(&["account-svc"]).unwrap();
+        let now = jsonwebtoken_now();
+        assert_eq!(
+            verifier.proven_before(&token, now),
+            Ok(None),
+            "nothing is remembered before it was proven"
+        );
+        let caller = verifier.verify(&token).unwrap();
+        assert_eq!(verifier.verify(&token), Ok(caller.clone()));
+        let last = now + TOKEN_LIFE.as_secs() + LEEWAY_SECS;
+        assert_eq!(verifier.proven_before(&token, last), Ok(Some(caller)));
+        assert_eq!(verifier.proven_before(&token, last + 2), Err(Distrust::Expired));
+        assert_eq!(verifier.verify(&format!("{token}x")), Err(Distrust::NotValid));
     }
 
     #[test]

@@ -94,6 +94,8 @@ pub enum Durability {
     Kept,
     /// Nothing is flushed: fast, and lost in a crash. The server ends a minute after its last connection.
     ForTests,
+    /// As `Kept`, with the memory of a database server: what a measurement needs.
+    KeptLarge,
 }
 
 /// A server that answers.
@@ -103,6 +105,33 @@ pub struct Server {
     port: u16,
     user: String,
     password: String,
+}
+
+impl Durability {
+    fn is_kept(self) -> bool {
+        self != Self::ForTests
+    }
+
+    /// How much memory the server takes, and how much log it lets grow between checkpoints.
+    fn memory(self) -> [&'static str; 5] {
+        match self {
+            Self::Kept | Self::ForTests => [
+                "shared_buffers=256MB",
+                "max_wal_size=4GB",
+                "min_wal_size=80MB",
+                "wal_buffers=8MB",
+                "wal_compression=on",
+            ],
+            // Log files are kept and written over, as on a server that has run for a while.
+            Self::KeptLarge => [
+                "shared_buffers=4GB",
+                "max_wal_size=32GB",
+                "min_wal_size=12GB",
+                "wal_buffers=64MB",
+                "wal_compression=lz4",
+            ],
+        }
+    }
 }
 
 /// A server, and what keeps it running.
@@ -164,7 +193,7 @@ impl Cluster {
         server.write(&folder)?;
         let keeper = runner.keep(&programs, &folder, &server, durability)?;
         server.wait().await.with_context(|| format!("see {}", folder.join("server.log").display()))?;
-        let keeper = (durability == Durability::Kept).then_some(keeper);
+        let keeper = durability.is_kept().then_some(keeper);
         Ok(Self { server, keeper, _lock: Some(lock) })
     }
 
@@ -219,7 +248,9 @@ impl Server {
     /// A connection of the administrator.
     pub async fn connect(&self, database: &str) -> sqlx::Result<PgConnection> {
         let options: PgConnectOptions = self.admin_url(database).parse()?;
-        options.disable_statement_logging().connect().await
+        let connection = options.disable_statement_logging().connect().await?;
+        crate::db::send_at_once(self.port)?;
+        Ok(connection)
     }
 
     /// Makes roles and schemas in a database. The roles' password follows from the administrator's, so that it need not be kept.
@@ -382,7 +413,7 @@ impl Runner {
     ) -> anyhow::Result<Child> {
         let log = private_file(&folder.join("server.log"))?;
         let script = match durability {
-            Durability::Kept => KEEP_WITH_PARENT,
+            Durability::Kept | Durability::KeptLarge => KEEP_WITH_PARENT,
             Durability::ForTests => KEEP_WHILE_USED,
         };
         let mut command = self.command(Path::new("/bin/sh"));
@@ -391,9 +422,10 @@ impl Runner {
             .arg(&programs.folder)
             .arg(folder.join("data"))
             .arg(server.port.to_string())
+            .args(durability.memory())
             .env("PGPASSWORD", &server.password)
             .env("PGUSER", ADMIN)
-            .stdin(if durability == Durability::Kept { Stdio::piped() } else { Stdio::null() })
+            .stdin(if durability.is_kept() { Stdio::piped() } else { Stdio::null() })
             .stdout(log.try_clone()?)
             .stderr(log)
             .process_group(0);
@@ -403,7 +435,7 @@ impl Runner {
 
 const KEEP_WITH_PARENT: &str = r#"
 "$1/postgres" -D "$2" -p "$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-    -c max_connections=200 -c shared_buffers=256MB -c max_wal_size=4GB -c wal_compression=on &
+    -c max_connections=200 -c "$4" -c "$5" -c "$6" -c "$7" -c "$8" &
 server=$!
 read -r _
 kill -INT "$server"
@@ -412,7 +444,7 @@ wait "$server"
 
 const KEEP_WHILE_USED: &str = r#"
 "$1/postgres" -D "$2" -p "$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-    -c max_connections=400 -c shared_buffers=256MB -c max_wal_size=4GB \
+    -c max_connections=400 -c "$4" -c "$5" -c "$6" -c "$7" -c "$8" \
     -c fsync=off -c synchronous_commit=off -c full_page_writes=off &
 server=$!
 idle=0

@@ -35,8 +35,20 @@ pub fn pool(url: &SecretString, application: &str, connections_max: u32) -> anyh
         ("lock_timeout", LOCK_TIMEOUT),
         ("timezone", "UTC"),
     ]);
-    let pool = PgPoolOptions::new().max_connections(connections_max).acquire_timeout(ACQUIRE_TIMEOUT);
+    let port = options.get_port();
+    let pool = PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(move |_, _| Box::pin(async move { send_at_once(port) }));
     Ok(pool.connect_lazy_with(options))
+}
+
+/// A connection whose last words may wait is slower, and right.
+pub(crate) fn send_at_once(port: u16) -> sqlx::Result<()> {
+    if let Err(error) = crate::nodelay::set(port) {
+        tracing::warn!(%error, "small messages to the database may wait: TCP_NODELAY could not be set");
+    }
+    Ok(())
 }
 
 /// What the database says of itself: whether it was made with the test flag, and how far its clock is ahead.

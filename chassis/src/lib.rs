@@ -23,6 +23,7 @@ pub mod clock;
 pub mod db;
 pub mod fault;
 pub mod idempotency;
+mod nodelay;
 pub mod outbox;
 pub mod peer;
 pub mod standing;

@@ -176,6 +176,19 @@ const WORKSPACE: &[(&str, &str, Breach)] = &[
     ("meters", "meters_period_check", Set("effective_until = effective_from")),
     ("meters", "meters_reduction_check", Set("reduction = 'X'")),
     ("meters", "meters_trial_quota_check", Set("trial_quota = -1")),
+    ("meters", "meters_counting_check", Set("counting = 'X'")),
+    ("meters", "meters_free_quantity_check", Set("free_quantity = -1")),
+    ("meters", "meters_measure_id_fkey", Set("measure_id = 999")),
+    ("meters", "meters_minimum_check", Set("minimum = 2")),
+    ("meters", "meters_rounding_check", Set("rounding = 'X'")),
+    ("meters", "meters_step_check", Set("step = 0, rounding = 'UP'")),
+    ("meters", "meters_weight_check", Set("weight = 0")),
+    ("hourly_usage", "hourly_usage_count_check", Set("record_count = -1")),
+    ("hourly_usage", "hourly_usage_hour_check", Set("hour = 25")),
+    ("hourly_usage", "hourly_usage_max_check", Set("max = -1")),
+    ("hourly_usage", "hourly_usage_sum_check", Set("in_time_sum = -1")),
+    ("late_usage", "late_usage_count_check", Set("record_count = 0")),
+    ("late_usage", "late_usage_period_check", Set("last_at = first_at - interval '1 second'")),
     ("trial_usage", "trial_usage_quantity_check", Set("quantity = -1")),
     ("trial_usage", "trial_usage_workspace_id_fkey", Set("workspace_id = gen_random_uuid()")),
     ("meters", "meters_period_excl", Copy(r#"{"meter_id": 99}"#, "true")),
@@ -385,6 +398,8 @@ async fn fill(admin: &mut PgConnection) {
                    values (gen_random_uuid(), 'UNLOCKED', 'EN', '{}', 'DROPPED', now()); \
                  insert into workspace.trial_usage (workspace_id, usage_date, meter_id, quantity) \
                    select workspace_id, '2026-11-26', 2, 1 from workspace.workspaces limit 1; \
+                 insert into workspace.late_usage (workspace_id, usage_date, record_count, point_count, key_count, void_count, first_at, last_at) \
+                   select workspace_id, '2026-11-26', 1, 0, 0, 0, now(), now() from workspace.workspaces limit 1; \
                  update account.registrations set vendor = 'AWS', cloud_account_id = '1', instance_id = '1', landing_hash = sha256('l'); \
                  update account.console_accounts set phone = '+8613800138000'; \
                  insert into account.audit_trail (event_id, service, kind, caller, method, object_ids, occurred_at) \

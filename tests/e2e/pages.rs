@@ -82,7 +82,7 @@ async fn every_list_is_walked_page_by_page() {
     walks!(c.workspaces, list, WorkspaceServiceListRequest::default(), workspaces, 2);
     let bindings = BindingServiceListRequest { workspace_id: second.workspace_id, ..Default::default() };
     walks!(c.bindings, list, bindings, bindings, 1);
-    walks!(c.usage, list_meters, UsageServiceListMetersRequest::default(), meters, 18);
+    walks!(c.usage, list_meters, UsageServiceListMetersRequest::default(), meters, 34);
     walks!(c.price_books, list, PriceBookServiceListRequest::default(), price_books, 4);
     walks!(c.bill_runs, list, BillRunServiceListRequest::default(), bill_runs, 3);
     let of_workspace =

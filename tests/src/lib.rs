@@ -186,7 +186,8 @@ impl World {
             loop {
                 let waiting: i64 = sqlx::query_scalar(
                     "select (select count(*) from account.outbox) + (select count(*) from workspace.outbox) \
-                     + (select count(*) from billing.outbox) + (select count(*) from settlement.outbox)",
+                     + (select count(*) from billing.outbox) + (select count(*) from settlement.outbox) \
+                     + (select count(*) from workspace.usage_deltas)",
                 )
                 .fetch_one(&mut admin)
                 .await?;
@@ -276,6 +277,18 @@ const INVARIANTS: &[(&str, &str)] = &[
         "billing-svc knows how every bill was paid",
         "select b.bill_id::text from billing.bills b left join billing.bill_settlements p using (workspace_id, bill_id) \
          where p.bill_id is null or b.total <> voucher_amount + card_amount + cash_amount + cloud_amount + owed_amount",
+    ),
+    (
+        "hours add up to the records",
+        "select concat_ws(' ', workspace_id, usage_date, meter_id, dimension, hour) from (\
+           select r.workspace_id, r.usage_date, m.measure_id as meter_id, r.dimension, \
+             extract(hour from event_time at time zone interval '08:00')::smallint as hour, count(*) as count, \
+             count(*) filter (where not is_late) as in_time, sum(m.weight * case when m.step is null then quantity \
+               when m.rounding = 'UP' then ceil(greatest(quantity - free_quantity, 0)::numeric / step) \
+               else greatest(floor(greatest(quantity - free_quantity, 0)::numeric / step), minimum) end) as sum \
+           from workspace.usage_records r join workspace.meters m using (meter_id) group by 1, 2, 3, 4, 5) as r \
+         full join workspace.hourly_usage h using (workspace_id, usage_date, meter_id, dimension, hour) \
+         where (r.count, r.in_time, r.sum) is distinct from (h.record_count, h.in_time_count, h.sum)",
     ),
     (
         "digests chain per workspace",

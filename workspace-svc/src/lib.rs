@@ -43,6 +43,7 @@ pub async fn serve(
     let app = app::App::new(&frame, accounts, peers::wallets::Wallets::new(settlement));
     let keys = chassis::peer::PublishedKeys::new(account.clone());
     let trust = Trust { keys: Arc::new(keys), guard: Arc::new(app.clone()) };
+    worker::fold_usage::start(&frame, app.clone());
     worker::keep_partitions::start(&frame, app.clone());
     worker::tell_of_countdowns::start(&frame, app.clone(), account);
     let routes = api::routes(app, frame.draining.clone());

@@ -49,7 +49,7 @@ impl Authenticate {
         let access = self.access.get(path.as_str()).copied();
         let caller = self.caller(request.headers(), access).await?;
         if let Some(access) = access.filter(|_| caller.kind == CallerKind::Operator) {
-            request = self.keep(&caller, access, request).await?;
+            request = Box::pin(self.keep(&caller, access, request)).await?;
         }
         let Some(access) = access.filter(|access| may_call(access, &caller)) else {
             return Err(Refusal::new(
@@ -63,8 +63,9 @@ impl Authenticate {
         };
         if let Some(user) = caller.user.filter(|_| !access.objects.is_empty()) {
             let message;
-            (request, message) = first_message(request).await?;
-            self.judge(user, access, &message).await?;
+            // Apart, so that calls without a user carry no room for it.
+            (request, message) = Box::pin(first_message(request)).await?;
+            Box::pin(self.judge(user, access, &message)).await?;
         }
         request.extensions_mut().insert(caller.clone());
         Ok((request, caller, access.path))
@@ -104,7 +105,8 @@ impl Authenticate {
             if caller.kind != CallerKind::Service {
                 return Err(distrusted(Distrust::NotValid));
             }
-            let user = self.verifier.verify_user(token, &self.user_keys).await.map_err(distrusted)?;
+            let user =
+                Box::pin(self.verifier.verify_user(token, &self.user_keys)).await.map_err(distrusted)?;
             caller.user = Some(user);
         }
         Ok(caller)

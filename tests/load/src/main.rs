@@ -18,6 +18,9 @@ use clap::{Parser, Subcommand};
 
 use crate::stage::Stage;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {

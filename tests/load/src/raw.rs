@@ -22,7 +22,7 @@ const MOMENT_MICROS: i64 = 848_923_200_000_000;
 const MAKE: &str = "drop table if exists load_raw; create table load_raw (event_id uuid not null, workspace_id uuid not null, \
     usage_date date not null, event_time timestamptz not null, quantity bigint not null, fingerprint bigint not null, \
     meter_id smallint not null, is_late boolean not null, dimension text not null, \
-    primary key (event_id, workspace_id, usage_date)); \
+    primary key (event_id, workspace_id, usage_date)) with (autovacuum_enabled = false); \
     drop table if exists load_raw_single; create table load_raw_single (event_id uuid primary key)";
 
 /// A table with the columns and the key of usage records, logged and without partitions.

@@ -47,7 +47,7 @@ impl Stage {
         let target = std::env::current_exe()?;
         let target = target.ancestors().nth(2).map_or_else(std::env::temp_dir, PathBuf::from);
         let folder = target.join("load-postgres");
-        let cluster = Cluster::open(&folder, Durability::Kept, &mut |text| println!("{text}")).await?;
+        let cluster = Cluster::open(&folder, Durability::KeptLarge, &mut |text| println!("{text}")).await?;
         let database = format!("load_{}", std::process::id());
         let day = UsageDate::of(Clock::system().now());
         databases::prepare_before(&cluster.server, &database, day).await?;
@@ -84,7 +84,9 @@ impl Stage {
     async fn show_settings(&self) -> anyhow::Result<()> {
         let mut admin = self.admin().await?;
         let mut shown = Vec::new();
-        for name in DURABLE.into_iter().chain(["shared_buffers", "max_wal_size", "wal_compression"]) {
+        for name in
+            DURABLE.into_iter().chain(["shared_buffers", "max_wal_size", "wal_compression", "wal_buffers"])
+        {
             let value: String =
                 sqlx::query_scalar("select current_setting($1)").bind(name).fetch_one(&mut admin).await?;
             anyhow::ensure!(

@@ -260,11 +260,11 @@ impl UsageService for Room {
         let after = page.as_ref().and_then(|page| page.after_as(&mut violations));
         let (day, page) = violations.into_result(day.zip(page))?;
         let rows = read_usage::late_usage(&self.app, day, after, page.fetch_limit()).await;
-        let paged = page.close(rows.map_err(Failure::<Refusal>::from)?, |row| row.workspace_id.to_string());
-        let late_usage = paged.rows.into_iter().map(|row| LateUsage {
-            workspace_id: row.workspace_id.to_string(),
-            record_count: row.record_count,
-            point_count: row.point_count,
+        let paged = page.close(rows.map_err(Failure::<Refusal>::from)?, |(id, _)| id.to_string());
+        let late_usage = paged.rows.into_iter().map(|(workspace_id, late)| LateUsage {
+            workspace_id: workspace_id.to_string(),
+            record_count: late.records,
+            point_count: late.points,
         });
         let late_usage = late_usage.collect();
         Ok(Response::new(UsageServiceListLateUsageResponse {

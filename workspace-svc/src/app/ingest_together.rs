@@ -2,7 +2,7 @@
 //! and a caller with a single record waits no longer than one with thousands.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chassis::failure::Failure;
 use chassis::status::Refusal;
@@ -30,18 +30,22 @@ struct Waiting {
 /// Who waits, and who may write.
 pub struct Queue {
     waiting: Mutex<VecDeque<Waiting>>,
-    writers: Semaphore,
+    writers: Arc<Semaphore>,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { waiting: Mutex::default(), writers: Semaphore::new(WRITERS) }
+        Self { waiting: Mutex::default(), writers: Arc::new(Semaphore::new(WRITERS)) }
     }
 }
 
 impl Queue {
     fn put(&self, waiting: Waiting) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(waiting);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// The next that go together, in the order in which they came.
@@ -64,22 +68,36 @@ impl Queue {
 pub async fn ingest_together(app: &App, parsed: Parsed) -> Answer {
     let (answer, answered) = oneshot::channel();
     app.queue.put(Waiting { parsed, answer });
-    // As many writers come as batches: none is left behind. One whose batch was taken along finds the next, or nothing.
-    let writer = app.clone();
-    let write = async move {
-        let Ok(_turn) = writer.queue.writers.acquire().await else { return };
-        write_next(&writer).await;
-    };
-    tokio::spawn(write.instrument(tracing::Span::current()));
+    start_writer(app);
     match answered.await {
         Ok(answer) => answer,
         Err(_) => Err(chassis::bug!("a batch was taken and not answered")),
     }
 }
 
+/// Starts a writer, unless as many as may are at work: each goes on until nothing waits.
+fn start_writer(app: &App) {
+    let Ok(turn) = Arc::clone(&app.queue.writers).try_acquire_owned() else { return };
+    let app = app.clone();
+    let write = async move {
+        loop {
+            let taken = app.queue.take();
+            if taken.is_empty() {
+                break;
+            }
+            Box::pin(write_together(&app, taken)).await;
+        }
+        drop(turn);
+        // Whoever came after the last look and before the turn was given back found no turn, and counts on this one.
+        if !app.queue.is_empty() {
+            start_writer(&app);
+        }
+    };
+    tokio::spawn(write.instrument(tracing::info_span!("app.ingest_together")));
+}
+
 /// The next that go together. One that fails for a fault of ours fails alone: the others are tried apart.
-async fn write_next(app: &App) {
-    let taken = app.queue.take();
+async fn write_together(app: &App, taken: Vec<Waiting>) {
     let lengths: Vec<usize> = taken.iter().map(|waiting| waiting.parsed.len()).collect();
     let (parts, answers): (Vec<Parsed>, Vec<_>) =
         taken.into_iter().map(|waiting| (waiting.parsed, waiting.answer)).unzip();

@@ -1,6 +1,7 @@
 //! Takes a batch of records in, exactly once. One that is bad is refused by its index; the rest is committed together.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
@@ -9,10 +10,13 @@ use chassis::status::Refusal;
 use sqlx::PgConnection;
 
 use super::App;
-use crate::domain::trial::{Counter, Counters, check, used_up};
-use crate::domain::usage_record::{UsageRecord, UsageRefusal, admit};
+use super::admit_records::{Candidate, admit_records};
+use crate::domain::trial::{Counter, Counters, used_up};
+use crate::domain::usage_record::{UsageRecord, UsageRefusal};
 use crate::store;
-use crate::store::usage_records::{Key, NewRecord};
+use crate::store::late_usage::LateCounts;
+use crate::store::usage_deltas::{Delta, Slot};
+use crate::store::usage_records::{Copied, Key};
 use crate::store::usage_sources::{Fed, Mode};
 
 /// What became of each record of a batch, by its index.
@@ -55,220 +59,199 @@ impl Ingested {
     }
 }
 
-/// An admitted record and its place in the batch, with the later records of the batch that have its id.
-struct Candidate {
-    index: usize,
-    item: String,
-    record: NewRecord,
-    repeats: Vec<(usize, i64)>,
-    /// Its workspace is gone: after the seal of the day nothing is taken for it.
-    refuses_late: bool,
-    /// Of a trial: the meter, and what its day's sum is held to.
-    quota: Option<(String, i64)>,
+/// A batch that met another one's records, or a change of source mode, is tried again so often.
+const TRIES_MAX: usize = 5;
+/// So many transactions after one that met a record which was there look first whether theirs are.
+const PROBED_AFTER_DUPLICATE: u32 = 64;
+
+/// Whether records are written at once, or looked for first. Writing at once is cheapest while nothing is sent twice, and wasted when something is.
+#[derive(Debug, Default)]
+pub struct Habit {
+    probes_left: AtomicU32,
 }
 
-impl Candidate {
-    /// Judges the record and its repeats by the fingerprint that is stored for their id: equal ones are counted already, the others
-    /// reuse the id. `is_new`: the record itself was counted now.
-    fn judge(&self, stored: i64, is_new: bool, ingested: &mut Ingested) {
-        let own = (!is_new).then_some((self.index, self.record.fingerprint));
-        for (index, fingerprint) in own.into_iter().chain(self.repeats.iter().copied()) {
-            if fingerprint == stored {
-                ingested.duplicates.push(index);
-            } else {
-                ingested.refusals.push((index, UsageRefusal::EventIdReused));
-            }
-        }
+impl Habit {
+    fn probes(&self) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        self.probes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
     }
 
-    /// The record and its repeats share a refusal.
-    fn refuse(&self, refusal: &UsageRefusal, ingested: &mut Ingested) {
-        let indexes = std::iter::once(self.index).chain(self.repeats.iter().map(|(index, _)| *index));
-        ingested.refusals.extend(indexes.map(|index| (index, refusal.clone())));
-    }
-
-    fn counter(&self) -> Counter {
-        (self.record.key.workspace_id, self.record.key.usage_date, self.record.meter_id)
-    }
-
-    fn fed(&self) -> Fed {
-        (self.record.key.workspace_id, self.record.key.usage_date, self.item.clone())
+    fn met_duplicate(&self) {
+        self.probes_left.store(PROBED_AFTER_DUPLICATE, Ordering::Relaxed);
     }
 }
-
-/// A batch that met a change of source mode is tried again so often.
-const TRIES_MAX: usize = 3;
 
 /// Commits what is admitted of a batch. `parsed` has a refusal already where a record was malformed.
 pub async fn ingest_usage(
     app: &App,
     parsed: &[Result<UsageRecord, UsageRefusal>],
 ) -> Result<Ingested, Failure<Refusal>> {
+    let meters = app.meters().await?;
     for _ in 0..TRIES_MAX {
-        let (candidates, ingested) = admit_all(app, parsed).await?;
+        let (candidates, ingested) = admit_records(app, &meters, parsed).await?;
         if let Some(ingested) = commit(app, candidates, ingested).await? {
             fault::point("ingest.committed");
             return Ok(ingested);
         }
     }
     Err(Failure::Transient(
-        anyhow::anyhow!("records and points race for the same items").context("usage sources"),
+        anyhow::anyhow!("others report the same records, or points of the same items")
+            .context("usage records"),
     ))
 }
 
-async fn admit_all(
-    app: &App,
-    parsed: &[Result<UsageRecord, UsageRefusal>],
-) -> Result<(Vec<Candidate>, Ingested), Failure<Refusal>> {
-    let meters = app.meters().await?;
-    let ids: HashSet<_> = parsed.iter().flatten().map(|record| record.workspace_id.uuid()).collect();
-    let ids: Vec<_> = ids.into_iter().collect();
-    let intakes = store::workspaces::intakes(&mut *app.pool.acquire().await?, &ids).await?;
-    let now = app.clock.now();
-    let mut ingested = Ingested::default();
-    let mut candidates: Vec<Candidate> = Vec::with_capacity(parsed.len());
-    let mut seen: HashMap<Key, usize> = HashMap::new();
-    for (index, parsed) in parsed.iter().enumerate() {
-        let admitted = parsed.as_ref().map_err(Clone::clone).and_then(|record| {
-            let intake = intakes.get(&record.workspace_id);
-            let meter = admit(record.event_time, &record.meter, &record.dimension, intake, &meters, now)?;
-            let trial = intake.filter(|intake| intake.is_trial_at(record.event_time));
-            let quota = trial.map(|_| check(meter, record.quantity)).transpose()?.flatten();
-            Ok((record, meter, quota, intake.is_some_and(|intake| intake.refuses_late(now))))
-        });
-        let (record, meter, quota, refuses_late) = match admitted {
-            Ok(admitted) => admitted,
-            Err(refusal) => {
-                ingested.refusals.push((index, refusal));
-                continue;
-            }
-        };
-        let key = Key {
-            event_id: record.event_id,
-            workspace_id: record.workspace_id,
-            usage_date: record.usage_date(),
-        };
-        let fingerprint = record.fingerprint();
-        let first = *seen.entry(key).or_insert(candidates.len());
-        if let Some(candidate) = candidates.get_mut(first) {
-            candidate.repeats.push((index, fingerprint));
-            continue;
-        }
-        let record = NewRecord {
-            key,
-            event_time: record.event_time,
-            meter_id: meter.meter_id,
-            dimension: record.dimension.clone(),
-            quantity: record.quantity,
-            fingerprint,
-            is_late: false,
-        };
-        let item = meter.item.clone();
-        let quota = quota.map(|quota| (meter.meter.clone(), quota));
-        candidates.push(Candidate { index, item, record, repeats: Vec::new(), refuses_late, quota });
-    }
-    Ok((candidates, ingested))
-}
-
-/// None: points were reported for one of the items at the same moment; nothing was committed.
+/// None: others reported the same records, or points for one of the items, at the same moment; nothing was committed.
 async fn commit(
     app: &App,
-    mut candidates: Vec<Candidate>,
+    mut candidates: Vec<Candidate<'_>>,
     mut ingested: Ingested,
 ) -> Result<Option<Ingested>, Failure<Refusal>> {
-    let days: BTreeSet<UsageDate> =
-        candidates.iter().map(|candidate| candidate.record.key.usage_date).collect();
+    let days: BTreeSet<UsageDate> = candidates.iter().map(|candidate| candidate.key.usage_date).collect();
     app.have_partitions(&days).await?;
     let mut tx = app.pool.begin().await?;
-    let closed = hold_fences(&mut tx, &days).await?;
-    candidates.iter_mut().for_each(|c| c.record.is_late = closed.contains(&c.record.key.usage_date.date()));
-    let (candidates, gone): (Vec<_>, Vec<_>) =
-        candidates.into_iter().partition(|candidate| !(candidate.refuses_late && candidate.record.is_late));
-    gone.iter().for_each(|candidate| candidate.refuse(&UsageRefusal::WorkspaceClosed, &mut ingested));
-    let fed: HashSet<Fed> = candidates.iter().map(Candidate::fed).collect();
-    let fed: Vec<Fed> = fed.into_iter().collect();
-    let modes = store::usage_sources::list(&mut tx, &fed).await?;
-    let (kept, refused): (Vec<_>, Vec<_>) =
-        candidates.into_iter().partition(|candidate| modes.get(&candidate.fed()) != Some(&Mode::Points));
-    refused.iter().for_each(|candidate| candidate.refuse(&UsageRefusal::SourceMode, &mut ingested));
-    let kept = hold_to_quotas(&mut tx, kept, &mut ingested).await?;
-
-    let records: Vec<NewRecord> = kept.iter().map(|candidate| candidate.record.clone()).collect();
-    let inserted = store::usage_records::insert_new(&mut tx, &records).await?;
-    let (new, old): (Vec<_>, Vec<_>) =
-        kept.into_iter().partition(|candidate| inserted.contains(&candidate.record.key));
-    let keys: Vec<Key> = old.iter().map(|candidate| candidate.record.key).collect();
-    let known = store::usage_records::fingerprints(&mut tx, &keys).await?;
-    for candidate in &old {
-        match known.get(&candidate.record.key) {
-            Some(stored) => candidate.judge(*stored, false, &mut ingested),
-            None => return Err(chassis::bug!("{:?} was neither inserted nor there", candidate.record.key)),
-        }
+    let closed = store::day_fences::hold_open(&mut tx, &days).await?;
+    mark_late(&closed, &mut candidates, &mut ingested);
+    let unknown = hold_sources(app, &mut tx, &mut candidates, &mut ingested).await?;
+    let candidates = leave_known(app, &mut tx, candidates, &mut ingested).await?;
+    let rows = candidates.iter().map(Candidate::row);
+    if store::usage_records::copy_new(&mut tx, rows).await? == Copied::SomeWereThere {
+        app.habit.met_duplicate();
+        return Ok(None);
     }
-    new.iter().for_each(|candidate| candidate.judge(candidate.record.fingerprint, true, &mut ingested));
-    count_against_quotas(&mut tx, &new).await?;
-    let fed: HashSet<Fed> = new.iter().map(Candidate::fed).filter(|fed| !modes.contains_key(fed)).collect();
+    candidates.iter().for_each(|new| new.judge(new.fingerprint, true, &mut ingested));
+    add_up(app, &mut tx, &candidates).await?;
+    let fed: HashSet<Fed> = match unknown.is_empty() {
+        true => HashSet::new(),
+        false => candidates.iter().map(Candidate::fed).filter(|fed| unknown.contains(fed)).collect(),
+    };
     if !claim_sources(&mut tx, fed.into_iter().collect(), Mode::Records).await? {
         return Ok(None);
     }
-    ingested.accepted = new.iter().map(|candidate| candidate.index).collect();
-    let late = new.iter().filter(|candidate| candidate.record.is_late);
-    ingested.late = late.map(|candidate| candidate.index).collect();
     fault::point("ingest.before_commit");
     tx.commit().await?;
+    if !unknown.is_empty() {
+        app.sources.remember(&candidates);
+    }
+    ingested.accepted = candidates.iter().map(|candidate| candidate.index).collect();
+    let late = candidates.iter().filter(|candidate| candidate.is_late);
+    ingested.late = late.map(|candidate| candidate.index).collect();
     ingested.refusals.sort_unstable_by_key(|(index, _)| *index);
     Ok(Some(ingested))
 }
 
-/// Refuses what does not fit into a trial's quota, in the order of the batch. What was counted before passes: it takes nothing.
-async fn hold_to_quotas(
+/// What comes after its day was closed is late; of a workspace that is gone it is refused.
+fn mark_late(closed: &HashSet<UsageDate>, candidates: &mut Vec<Candidate<'_>>, ingested: &mut Ingested) {
+    if closed.is_empty() {
+        return;
+    }
+    candidates
+        .iter_mut()
+        .for_each(|candidate| candidate.is_late = closed.contains(&candidate.key.usage_date));
+    candidates.retain(|candidate| {
+        let gone = candidate.refuses_late && candidate.is_late;
+        if gone {
+            candidate.refuse(&UsageRefusal::WorkspaceClosed, ingested);
+        }
+        !gone
+    });
+}
+
+/// Refuses what is fed by points. Answers the items of which nobody has said yet how they are fed.
+async fn hold_sources(
+    app: &App,
     connection: &mut PgConnection,
-    candidates: Vec<Candidate>,
+    candidates: &mut Vec<Candidate<'_>>,
     ingested: &mut Ingested,
-) -> sqlx::Result<Vec<Candidate>> {
-    let limited: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.quota.is_some()).collect();
-    if limited.is_empty() {
+) -> sqlx::Result<HashSet<Fed>> {
+    let asked = app.sources.unknown(candidates);
+    if asked.is_empty() {
+        return Ok(asked);
+    }
+    let fed: Vec<Fed> = asked.iter().cloned().collect();
+    let modes = store::usage_sources::list(connection, &fed).await?;
+    candidates.retain(|candidate| {
+        let by_points = modes.get(&candidate.fed()) == Some(&Mode::Points);
+        if by_points {
+            candidate.refuse(&UsageRefusal::SourceMode, ingested);
+        }
+        !by_points
+    });
+    Ok(asked.into_iter().filter(|fed| !modes.contains_key(fed)).collect())
+}
+
+/// Looks for what is there, when something may be, and judges it; then refuses what does not fit into a trial's quota. What was counted before takes
+/// nothing from a quota.
+async fn leave_known<'a>(
+    app: &App,
+    connection: &mut PgConnection,
+    candidates: Vec<Candidate<'a>>,
+    ingested: &mut Ingested,
+) -> Result<Vec<Candidate<'a>>, Failure<Refusal>> {
+    let limited = candidates.iter().filter(|candidate| candidate.quota.is_some());
+    let held: BTreeSet<Counter> = limited.map(Candidate::counter).collect();
+    let used = match held.is_empty() {
+        true => BTreeMap::new(),
+        false => store::trial_usage::hold(&mut *connection, &held).await?,
+    };
+    if !app.habit.probes() && held.is_empty() {
         return Ok(candidates);
     }
-    let held: BTreeSet<Counter> = limited.iter().map(|candidate| candidate.counter()).collect();
-    let keys: Vec<Key> = limited.iter().map(|candidate| candidate.record.key).collect();
-    let used = store::trial_usage::hold(&mut *connection, &held).await?;
-    let known = store::usage_records::fingerprints(connection, &keys).await?;
-    let mut counters = Counters { used, ..Counters::default() };
-    let mut kept = Vec::with_capacity(candidates.len());
-    for candidate in candidates {
-        match &candidate.quota {
-            Some((meter, quota))
-                if !known.contains_key(&candidate.record.key)
-                    && !counters.take(candidate.counter(), candidate.record.quantity, *quota) =>
-            {
-                candidate.refuse(&used_up(meter, *quota), ingested);
-            }
-            _ => kept.push(candidate),
+    let keys: Vec<Key> = candidates.iter().map(|candidate| candidate.key).collect();
+    let known = store::usage_records::probe(&mut *connection, &keys).await?;
+    if known.iter().any(Option::is_some) {
+        app.habit.met_duplicate();
+    }
+    let mut new = Vec::with_capacity(candidates.len());
+    for (candidate, known) in candidates.into_iter().zip(known) {
+        match known {
+            Some(stored) => candidate.judge(stored, false, ingested),
+            None => new.push(candidate),
         }
     }
-    Ok(kept)
-}
-
-/// Counts what was inserted against the quotas that are held.
-async fn count_against_quotas(connection: &mut PgConnection, new: &[Candidate]) -> sqlx::Result<()> {
-    let mut added: BTreeMap<Counter, i64> = BTreeMap::new();
-    for candidate in new.iter().filter(|candidate| candidate.quota.is_some()) {
-        *added.entry(candidate.counter()).or_insert(0) += candidate.record.quantity;
+    if held.is_empty() {
+        return Ok(new);
     }
-    store::trial_usage::add(connection, &added).await
+    let mut counters = Counters { used, ..Counters::default() };
+    // In the order of the batch, whatever the ids are.
+    new.sort_unstable_by_key(|candidate| candidate.index);
+    new.retain(|candidate| match candidate.quota {
+        Some(quota) if !counters.take(candidate.counter(), candidate.counted, quota) => {
+            candidate.refuse(&used_up(&candidate.meter.meter, quota), ingested);
+            false
+        }
+        _ => true,
+    });
+    new.sort_unstable_by_key(|candidate| candidate.key);
+    store::trial_usage::add(connection, &counters.added).await?;
+    Ok(new)
 }
 
-/// Holds the fences of these days, and answers which are closed: what a transaction sees as closed is late.
-pub async fn hold_fences(
+/// What the new records add to their hours, and to what is late.
+async fn add_up(
+    app: &App,
     connection: &mut PgConnection,
-    days: &BTreeSet<UsageDate>,
-) -> sqlx::Result<HashSet<time::Date>> {
-    for day in days {
-        store::day_fences::hold_open(&mut *connection, *day).await?;
+    new: &[Candidate<'_>],
+) -> Result<(), Failure<Refusal>> {
+    let mut deltas: HashMap<Slot<'_>, Delta> = HashMap::new();
+    let mut late: BTreeMap<_, LateCounts> = BTreeMap::new();
+    for candidate in new {
+        let slot = Slot {
+            workspace_id: candidate.key.workspace_id,
+            usage_date: candidate.key.usage_date,
+            meter_id: candidate.meter.measure_id,
+            dimension: &candidate.record.dimension,
+            hour: i16::from(UsageDate::hour_of(candidate.record.event_time)),
+            is_late: candidate.is_late,
+        };
+        deltas.entry(slot).or_default().add(candidate.counted);
+        if candidate.is_late {
+            let place = (candidate.key.workspace_id, candidate.key.usage_date);
+            late.entry(place).or_default().records += 1;
+        }
     }
-    let dates: Vec<_> = days.iter().map(|day| day.date()).collect();
-    Ok(store::day_fences::closed_among(connection, &dates).await?.into_iter().collect())
+    store::usage_deltas::insert(&mut *connection, &deltas).await?;
+    store::late_usage::add(connection, &late, app.clock.now()).await?;
+    Ok(())
 }
 
 /// Says how these items are fed from now on. False: another transaction has said otherwise in the meantime.

@@ -1,10 +1,12 @@
 //! Journeys: ask, load, decide, persist, publish, commit.
 
+mod admit_records;
 pub mod bind_workspace;
 pub mod change_binding;
 pub mod change_retention;
 pub mod change_workspace;
 pub mod create_workspace;
+pub mod fold_usage;
 pub mod ingest_together;
 pub mod ingest_usage;
 pub mod judge_standing;
@@ -15,6 +17,7 @@ pub mod read_workspaces;
 pub mod report_points;
 pub mod retire_account;
 pub mod seal_day;
+mod sources;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +53,8 @@ pub struct App {
     meters: Arc<Mutex<Kept>>,
     partitions: Arc<Mutex<HashSet<UsageDate>>>,
     queue: Arc<ingest_together::Queue>,
+    habit: Arc<ingest_usage::Habit>,
+    sources: Arc<sources::Sources>,
 }
 
 impl App {
@@ -64,6 +69,8 @@ impl App {
             meters: Arc::default(),
             partitions: Arc::default(),
             queue: Arc::default(),
+            habit: Arc::default(),
+            sources: Arc::default(),
         }
     }
 

@@ -13,8 +13,8 @@ use crate::domain::daily_usage::{DailyLine, DayRules, reduce};
 use crate::domain::meter::Meters;
 use crate::domain::sealed_day::{Manifest, SealedDay};
 use crate::store;
+use crate::store::late_usage::LateCounts;
 use crate::store::sealed_days::Cursor;
-use crate::store::usage_points::LateCount;
 use crate::store::usage_records::Late;
 
 /// A day of a workspace: everything that was accepted.
@@ -33,7 +33,7 @@ pub async fn day(app: &App, id: WorkspaceId, day: UsageDate) -> Result<Option<Us
     let Some(workspace) = store::workspaces::get(&mut connection, id).await? else { return Ok(None) };
     let policies = store::retention_policies::list(&mut connection, id).await?;
     let ids = [id.uuid()];
-    let mut usage = store::usage_records::sum_by_hour(&mut connection, day, &ids, Late::Included).await?;
+    let mut usage = store::hourly_usage::list(&mut connection, day, &ids, Late::Included).await?;
     usage.extend(store::usage_points::list_by_hour(&mut connection, day, &ids, Late::Included).await?);
     let usage: Vec<_> = usage.into_iter().map(|(_, hourly)| hourly).collect();
     let commercial_from = workspace.commercial_from.unwrap_or_else(|| day.start());
@@ -74,6 +74,6 @@ pub async fn late_usage(
     day: UsageDate,
     after: Option<WorkspaceId>,
     limit: i64,
-) -> Result<Vec<LateCount>> {
-    store::usage_points::count_late(&mut *app.pool.acquire().await?, day, after, limit).await
+) -> Result<Vec<(WorkspaceId, LateCounts)>> {
+    store::late_usage::list(&mut *app.pool.acquire().await?, day, after, limit).await
 }

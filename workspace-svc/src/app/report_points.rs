@@ -8,11 +8,12 @@ use chassis::status::Refusal;
 use sqlx::PgConnection;
 
 use super::App;
-use super::ingest_usage::{claim_sources, hold_fences};
+use super::ingest_usage::claim_sources;
 use crate::domain::trial::{Counter, Counters, check, used_up};
-use crate::domain::usage_point::{Place, Reading, UsagePoint, Verdict, check_retention, judge, judge_batch};
+use crate::domain::usage_point::{Place, Reading, UsagePoint, Verdict, check_point, judge, judge_batch};
 use crate::domain::usage_record::{UsageRefusal, admit};
 use crate::store;
+use crate::store::late_usage::LateCounts;
 use crate::store::usage_sources::{Fed, Mode};
 
 /// What became of a batch.
@@ -80,7 +81,7 @@ async fn admit_all(
         let admitted = parsed.as_ref().map_err(Clone::clone).and_then(|point| {
             let intake = intakes.get(&point.workspace_id);
             let meter = admit(point.hour_time, &point.meter, &point.dimension, intake, &meters, now)?;
-            check_retention(point.retention_days, meter)?;
+            check_point(point.retention_days, meter)?;
             let trial = intake.filter(|intake| intake.is_trial_at(point.hour_time));
             let quota = trial.map(|_| check(meter, point.quantity)).transpose()?.flatten();
             Ok((point, meter, quota, intake.is_some_and(|intake| intake.refuses_late(now))))
@@ -115,10 +116,10 @@ async fn commit(
 ) -> Result<Option<Reported>, Failure<Refusal>> {
     let days: BTreeSet<UsageDate> = candidates.iter().map(|candidate| candidate.place.usage_date).collect();
     let mut tx = app.pool.begin().await?;
-    let closed = hold_fences(&mut tx, &days).await?;
-    let (candidates, gone): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| {
-        !(candidate.refuses_late && closed.contains(&candidate.place.usage_date.date()))
-    });
+    let closed = store::day_fences::hold_open(&mut tx, &days).await?;
+    let (candidates, gone): (Vec<_>, Vec<_>) = candidates
+        .into_iter()
+        .partition(|candidate| !(candidate.refuses_late && closed.contains(&candidate.place.usage_date)));
     let closed_to_it = |candidate: &Candidate| (candidate.index, UsageRefusal::WorkspaceClosed);
     reported.refusals.extend(gone.iter().map(closed_to_it));
     let fed: HashSet<Fed> = candidates.iter().map(Candidate::fed).collect();
@@ -137,11 +138,16 @@ async fn commit(
     let batch: Vec<_> = kept.iter().map(|candidate| (candidate.place.clone(), candidate.reading)).collect();
     let (verdicts, changed) = judge_batch(&known, &batch);
     let mut fed: HashSet<Fed> = HashSet::new();
+    let mut late_counts: BTreeMap<_, LateCounts> = BTreeMap::new();
     for (candidate, verdict) in kept.iter().zip(verdicts) {
         match verdict {
             Ok(Verdict::Accepted) => {
                 reported.accepted_count += 1;
-                reported.late_count += usize::from(closed.contains(&candidate.place.usage_date.date()));
+                if closed.contains(&candidate.place.usage_date) {
+                    reported.late_count += 1;
+                    let place = (candidate.place.workspace_id, candidate.place.usage_date);
+                    late_counts.entry(place).or_default().points += 1;
+                }
                 fed.insert(candidate.fed());
             }
             Ok(Verdict::Superseded | Verdict::Refused) => reported.superseded_count += 1,
@@ -149,7 +155,7 @@ async fn commit(
         }
     }
     let (late, in_time): (Vec<_>, Vec<_>) =
-        changed.into_iter().partition(|(place, _)| closed.contains(&place.usage_date.date()));
+        changed.into_iter().partition(|(place, _)| closed.contains(&place.usage_date));
     for (points, is_late) in [(in_time, false), (late, true)] {
         let written = store::usage_points::upsert(&mut tx, &points, is_late).await?;
         // A place that was new to both of two transactions is judged again by the second.
@@ -157,6 +163,7 @@ async fn commit(
             return Ok(None);
         }
     }
+    store::late_usage::add(&mut tx, &late_counts, app.clock.now()).await?;
     let fed = fed.into_iter().filter(|fed| !modes.contains_key(fed)).collect();
     if !claim_sources(&mut tx, fed, Mode::Points).await? {
         return Ok(None);

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::App;
+use super::fold_usage::fold_day;
 use crate::domain::binding::{Binding, payer_of};
 use crate::domain::daily_usage::{DayRules, HourlyUsage, reduce};
 use crate::domain::meter::Meters;
@@ -47,6 +48,7 @@ pub async fn seal_day(app: &App, day: UsageDate) -> Result<Manifest, Failure<Sea
     }
     close(app, day, now).await?;
     fault::point("seal.closed");
+    fold_day(app, day).await?;
     while seal_chunk(app, day).await? {
         fault::point("seal.chunk");
     }
@@ -104,7 +106,7 @@ async fn load(
         policies.entry(id).or_default().push(policy);
     }
     let mut usage: HashMap<_, Vec<_>> = HashMap::new();
-    let mut hourly = store::usage_records::sum_by_hour(&mut *connection, day, &ids, Late::Excluded).await?;
+    let mut hourly = store::hourly_usage::list(&mut *connection, day, &ids, Late::Excluded).await?;
     hourly.extend(store::usage_points::list_by_hour(connection, day, &ids, Late::Excluded).await?);
     for (id, hourly) in hourly {
         usage.entry(id).or_default().push(hourly);

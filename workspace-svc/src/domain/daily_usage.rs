@@ -109,7 +109,8 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::domain::meter::{DimensionKind, Meter};
+    use crate::domain::meter::Meter;
+    use crate::domain::meter::tests::plain;
 
     fn meter(
         meter_id: i16,
@@ -118,18 +119,7 @@ mod tests {
         divisor: i64,
         data_type: Option<DataType>,
     ) -> Meter {
-        Meter {
-            meter_id,
-            meter: format!("m{meter_id}"),
-            item: item.to_owned(),
-            reduction,
-            divisor,
-            data_type,
-            dimension_kind: DimensionKind::LogIndex,
-            effective_from: "2022-01-01".parse().unwrap(),
-            effective_until: None,
-            trial_quota: None,
-        }
+        Meter { reduction, divisor, data_type, ..plain(meter_id, item) }
     }
 
     fn meters() -> Meters {

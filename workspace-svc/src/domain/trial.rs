@@ -54,21 +54,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::meter::DimensionKind;
+    use crate::domain::meter::tests::plain;
 
     fn meter(trial_quota: Option<i64>, reduction: Reduction) -> Meter {
-        Meter {
-            meter_id: 1,
-            meter: "trace".into(),
-            item: "trace".into(),
-            reduction,
-            divisor: 1,
-            data_type: None,
-            dimension_kind: DimensionKind::None,
-            effective_from: "2024-06-26".parse().unwrap(),
-            effective_until: None,
-            trial_quota,
-        }
+        Meter { trial_quota, reduction, ..plain(1, "trace") }
     }
 
     #[test]

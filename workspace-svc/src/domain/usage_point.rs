@@ -31,7 +31,11 @@ pub struct UsagePoint {
 
 /// A policy that a point names must be one that its meter's data can be under: two points of an item with one price would else
 /// stand in two places and count twice, and one of a policy without a price could never be billed.
-pub fn check_retention(retention_days: i32, meter: &Meter) -> Result<(), UsageRefusal> {
+pub fn check_point(retention_days: i32, meter: &Meter) -> Result<(), UsageRefusal> {
+    if !meter.takes_points() {
+        let problem = format!("{} is counted piece by piece: an hour of it is no point", meter.meter);
+        return Err(UsageRefusal::Malformed { field: "meter", problem });
+    }
     let offered = meter.data_type.map(DataType::offered_days).unwrap_or_default();
     if retention_days == 0 || offered.contains(&retention_days) {
         return Ok(());

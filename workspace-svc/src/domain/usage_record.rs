@@ -1,5 +1,7 @@
 //! A record: is it well-formed, of which day, and is it admitted?
 
+use std::fmt::Write as _;
+
 use chassis::civil::{UsageDate, full_hour};
 use chassis::id::WorkspaceId;
 use sha2::{Digest as _, Sha256};
@@ -82,7 +84,9 @@ impl UsageRecord {
     /// Eight bytes of the content, compared only when the id was seen before.
     pub fn fingerprint(&self) -> i64 {
         let micros = self.event_time.unix_timestamp_nanos() / 1_000;
-        let content = format!("{micros}|{}|{}|{}", self.meter, self.dimension, self.quantity);
+        let mut content = String::with_capacity(160);
+        // Writing to a string does not fail.
+        let _ = write!(content, "{micros}|{}|{}|{}", self.meter, self.dimension, self.quantity);
         let digest = Sha256::digest(content.as_bytes());
         let mut bytes = [0_u8; 8];
         bytes.iter_mut().zip(digest.iter()).for_each(|(place, byte)| *place = *byte);
@@ -117,26 +121,22 @@ pub fn admit<'a>(
     Ok(meter)
 }
 
+/// What a quantity counts for. Refused when that is past what can be counted (DEC-52).
+pub fn counted(meter: &Meter, quantity: i64) -> Result<i64, UsageRefusal> {
+    let problem = || format!("counts for more than {QUANTITY_MAX} of the item {}", meter.item);
+    meter.count(quantity).ok_or_else(|| UsageRefusal::Malformed { field: "quantity", problem: problem() })
+}
+
 #[cfg(test)]
 mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::domain::meter::Reduction;
+    use crate::domain::meter::tests::plain;
 
     fn meters() -> Meters {
-        Meters(vec![Meter {
-            meter_id: 18,
-            meter: "pipeline".into(),
-            item: "pipeline".into(),
-            reduction: Reduction::Sum,
-            divisor: 1,
-            data_type: None,
-            dimension_kind: DimensionKind::None,
-            effective_from: "2024-06-26".parse().unwrap(),
-            effective_until: None,
-            trial_quota: None,
-        }])
+        let effective_from = "2024-06-26".parse().unwrap();
+        Meters(vec![Meter { effective_from, ..plain(18, "pipeline") }])
     }
 
     fn intake(created_at: OffsetDateTime) -> Intake {

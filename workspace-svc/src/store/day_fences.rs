@@ -1,6 +1,8 @@
 //! `workspace.day_fences`, and the lock that stands for a day. Ingest holds it shared until its commit; the seal takes it alone,
 //! only to close the day. It is an advisory lock: no row is written by ingest for it.
 
+use std::collections::{BTreeSet, HashSet};
+
 use chassis::civil::UsageDate;
 use chassis::failure::Corrupt;
 use sqlx::PgConnection;
@@ -8,7 +10,7 @@ use time::{Date, OffsetDateTime};
 
 use crate::domain::sealed_day::Manifest;
 
-/// The class of a day's fence among advisory locks.
+/// The class of a day's fence among advisory locks; the function `workspace.hold_fences` has it too.
 const FENCE: i32 = 0x0da1;
 /// The class of a day's seal: one sealer at a time does the next part.
 const SEAL: i32 = 0x5ea1;
@@ -17,12 +19,16 @@ fn number(day: UsageDate) -> i32 {
     day.date().to_julian_day()
 }
 
-/// Holds the fence of a day, together with others, until the transaction ends.
-pub async fn hold_open(connection: &mut PgConnection, day: UsageDate) -> sqlx::Result<()> {
-    sqlx::query!("select pg_advisory_xact_lock_shared($1, $2)", FENCE, number(day))
-        .execute(connection)
-        .await
-        .map(drop)
+/// Holds the fences of days, together with others, until the transaction ends; answers which are closed. What a transaction sees as closed is late.
+pub async fn hold_open(
+    connection: &mut PgConnection,
+    days: &BTreeSet<UsageDate>,
+) -> sqlx::Result<HashSet<UsageDate>> {
+    let dates: Vec<Date> = days.iter().map(|day| day.date()).collect();
+    let closed = sqlx::query_scalar!(r#"select workspace.hold_fences($1) as "day!""#, &dates)
+        .fetch_all(connection)
+        .await?;
+    Ok(closed.into_iter().filter_map(|date| days.iter().find(|day| day.date() == date)).copied().collect())
 }
 
 /// Waits until nobody holds the fence, and holds it alone.
@@ -52,13 +58,6 @@ pub async fn close(connection: &mut PgConnection, day: UsageDate, now: OffsetDat
     .execute(connection)
     .await
     .map(drop)
-}
-
-/// Which of these days are closed.
-pub async fn closed_among(connection: &mut PgConnection, days: &[Date]) -> sqlx::Result<Vec<Date>> {
-    sqlx::query_scalar!("select usage_date from workspace.day_fences where usage_date = any($1)", days)
-        .fetch_all(connection)
-        .await
 }
 
 /// The manifest of a sealed day.

@@ -4,7 +4,7 @@ use chassis::civil::UsageDate;
 use chassis::failure::Corrupt;
 use sqlx::PgConnection;
 
-use crate::domain::meter::{DimensionKind, Meter, Meters, Reduction};
+use crate::domain::meter::{Counting, DimensionKind, Meter, Meters, Reduction, Rounding, Steps};
 use crate::domain::retention::DataType;
 
 struct Row {
@@ -18,6 +18,13 @@ struct Row {
     effective_from: time::Date,
     effective_until: Option<time::Date>,
     trial_quota: Option<i64>,
+    counting: String,
+    measure_id: i16,
+    weight: i64,
+    free_quantity: i64,
+    step: Option<i64>,
+    rounding: Option<String>,
+    minimum: i64,
 }
 
 impl TryFrom<Row> for Meter {
@@ -29,7 +36,18 @@ impl TryFrom<Row> for Meter {
             None => None,
             Some(word) => Some(DataType::from_word(word).ok_or_else(|| corrupt("data_type"))?),
         };
+        let steps = match (row.step, row.rounding.as_deref().map(Rounding::from_word)) {
+            (None, None) => None,
+            (Some(step), Some(Some(rounding))) => {
+                Some(Steps { free: row.free_quantity, step, rounding, minimum: row.minimum })
+            }
+            _ => return Err(corrupt("rounding")),
+        };
         Ok(Self {
+            counting: Counting::from_word(&row.counting).ok_or_else(|| corrupt("counting"))?,
+            measure_id: row.measure_id,
+            weight: row.weight,
+            steps,
             meter_id: row.meter_id,
             reduction: Reduction::from_word(&row.reduction).ok_or_else(|| corrupt("reduction"))?,
             dimension_kind: DimensionKind::from_word(&row.dimension_kind)
@@ -54,7 +72,7 @@ pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Meters> {
     let rows = sqlx::query_as!(
         Row,
         "select meter_id, meter, item, reduction, divisor, data_type, dimension_kind, effective_from, effective_until, \
-         trial_quota \
+         trial_quota, counting, measure_id, weight, free_quantity, step, rounding, minimum \
          from workspace.meters order by meter_id",
     )
     .fetch_all(connection)

@@ -3,6 +3,8 @@
 pub mod bindings;
 pub mod closures;
 pub mod day_fences;
+pub mod hourly_usage;
+pub mod late_usage;
 pub mod members;
 pub mod meters;
 pub mod partitions;
@@ -10,6 +12,7 @@ pub mod retention_policies;
 pub mod retired_accounts;
 pub mod sealed_days;
 pub mod trial_usage;
+pub mod usage_deltas;
 pub mod usage_points;
 pub mod usage_records;
 pub mod usage_sources;

@@ -1,18 +1,15 @@
-//! `workspace.usage_records`
+//! `workspace.usage_records`: written by COPY, in its binary format.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use chassis::civil::UsageDate;
-use chassis::failure::Corrupt;
+use chassis::failure::broken_constraint;
 use chassis::id::WorkspaceId;
-use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::daily_usage::HourlyUsage;
-
-/// What makes a record the same record.
+/// What makes a record the same record. Ordered as the index is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Made by the producer.
@@ -25,7 +22,7 @@ pub struct Key {
 
 /// A record that is admitted.
 #[derive(Debug, Clone)]
-pub struct NewRecord {
+pub struct NewRecord<'a> {
     /// Its identity.
     pub key: Key,
     /// When it happened.
@@ -33,73 +30,13 @@ pub struct NewRecord {
     /// Of which meter.
     pub meter_id: i16,
     /// Of which index or rule.
-    pub dimension: String,
+    pub dimension: &'a str,
     /// How much.
     pub quantity: i64,
     /// Of the content.
     pub fingerprint: i64,
     /// Its day is closed.
     pub is_late: bool,
-}
-
-fn key(event_id: Uuid, workspace_id: Uuid, usage_date: time::Date) -> Result<Key, Corrupt> {
-    let day =
-        UsageDate::from_date(usage_date).map_err(|error| Corrupt::new("usage_records", event_id, error))?;
-    Ok(Key { event_id, workspace_id: WorkspaceId::from_uuid(workspace_id), usage_date: day })
-}
-
-/// Inserts what is not there, in key order so that two batches never wait for each other; answers what was inserted.
-pub async fn insert_new(connection: &mut PgConnection, records: &[NewRecord]) -> sqlx::Result<HashSet<Key>> {
-    let mut sorted: Vec<&NewRecord> = records.iter().collect();
-    sorted.sort_unstable_by_key(|record| record.key);
-    let event_ids: Vec<_> = sorted.iter().map(|record| record.key.event_id).collect();
-    let workspace_ids: Vec<_> = sorted.iter().map(|record| record.key.workspace_id.uuid()).collect();
-    let days: Vec<_> = sorted.iter().map(|record| record.key.usage_date.date()).collect();
-    let times: Vec<_> = sorted.iter().map(|record| record.event_time).collect();
-    let meters: Vec<_> = sorted.iter().map(|record| record.meter_id).collect();
-    let dimensions: Vec<_> = sorted.iter().map(|record| record.dimension.clone()).collect();
-    let quantities: Vec<_> = sorted.iter().map(|record| record.quantity).collect();
-    let fingerprints: Vec<_> = sorted.iter().map(|record| record.fingerprint).collect();
-    let late: Vec<_> = sorted.iter().map(|record| record.is_late).collect();
-    let rows = sqlx::query!(
-        "insert into workspace.usage_records \
-           (event_id, workspace_id, usage_date, event_time, meter_id, dimension, quantity, fingerprint, is_late) \
-         select * from unnest($1::uuid[], $2::uuid[], $3::date[], $4::timestamptz[], $5::smallint[], $6::text[], \
-           $7::bigint[], $8::bigint[], $9::boolean[]) \
-         on conflict do nothing returning event_id, workspace_id, usage_date",
-        &event_ids,
-        &workspace_ids,
-        &days,
-        &times,
-        &meters,
-        &dimensions,
-        &quantities,
-        &fingerprints,
-        &late,
-    )
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter().map(|row| Ok(key(row.event_id, row.workspace_id, row.usage_date)?)).collect()
-}
-
-/// The fingerprints of what is there.
-pub async fn fingerprints(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Result<HashMap<Key, i64>> {
-    let event_ids: Vec<_> = keys.iter().map(|key| key.event_id).collect();
-    let workspace_ids: Vec<_> = keys.iter().map(|key| key.workspace_id.uuid()).collect();
-    let days: Vec<_> = keys.iter().map(|key| key.usage_date.date()).collect();
-    let rows = sqlx::query!(
-        "select r.event_id, r.workspace_id, r.usage_date, r.fingerprint from workspace.usage_records r \
-         join unnest($1::uuid[], $2::uuid[], $3::date[]) as k (event_id, workspace_id, usage_date) \
-           on k.event_id = r.event_id and k.workspace_id = r.workspace_id and k.usage_date = r.usage_date",
-        &event_ids,
-        &workspace_ids,
-        &days,
-    )
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter()
-        .map(|row| Ok((key(row.event_id, row.workspace_id, row.usage_date)?, row.fingerprint)))
-        .collect()
 }
 
 /// Whether late usage is part of a sum.
@@ -111,36 +48,100 @@ pub enum Late {
     Included,
 }
 
-/// Sums by workspace, meter, dimension and hour of a day.
-pub async fn sum_by_hour(
+/// What came of a COPY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copied {
+    /// All rows are there now.
+    All,
+    /// Some were there: the transaction is lost.
+    SomeWereThere,
+}
+
+/// What every COPY in the binary format begins with: its signature, no flags, no extension.
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+const COLUMNS: i16 = 9;
+/// Roughly what a row takes.
+const ROW_BYTES: usize = 120;
+/// PostgreSQL counts days and microseconds from here.
+const EPOCH: OffsetDateTime = time::macros::datetime!(2000-01-01 00:00 UTC);
+
+/// A column: its length, then its bytes. A length is far below the limit: the longest column has 64 bytes.
+fn put(bytes: &mut Vec<u8>, column: &[u8]) {
+    bytes.extend_from_slice(&i32::try_from(column.len()).unwrap_or(i32::MAX).to_be_bytes());
+    bytes.extend_from_slice(column);
+}
+
+fn put_row(bytes: &mut Vec<u8>, record: &NewRecord<'_>) -> Result<(), std::num::TryFromIntError> {
+    let day = i32::try_from((record.key.usage_date.date() - EPOCH.date()).whole_days())?;
+    let micros = i64::try_from((record.event_time - EPOCH).whole_microseconds())?;
+    bytes.extend_from_slice(&COLUMNS.to_be_bytes());
+    put(bytes, record.key.event_id.as_bytes());
+    put(bytes, record.key.workspace_id.uuid().as_bytes());
+    put(bytes, &day.to_be_bytes());
+    put(bytes, &micros.to_be_bytes());
+    put(bytes, &record.quantity.to_be_bytes());
+    put(bytes, &record.fingerprint.to_be_bytes());
+    put(bytes, &record.meter_id.to_be_bytes());
+    put(bytes, &[u8::from(record.is_late)]);
+    put(bytes, record.dimension.as_bytes());
+    Ok(())
+}
+
+/// Writes records, none of which is there. If one is, the transaction can only be rolled back.
+pub async fn copy_new<'a>(
     connection: &mut PgConnection,
-    day: UsageDate,
-    workspace_ids: &[Uuid],
-    late: Late,
-) -> sqlx::Result<Vec<(WorkspaceId, HourlyUsage)>> {
-    let rows = sqlx::query!(
-        r#"select workspace_id, meter_id, dimension,
-             extract(hour from event_time at time zone interval '08:00')::smallint as "hour!",
-             sum(quantity) as "sum!", max(quantity) as "max!"
-           from workspace.usage_records
-           where usage_date = $1 and workspace_id = any($2) and (not is_late or $3)
-           group by 1, 2, 3, 4"#,
-        day.date(),
-        workspace_ids,
-        late == Late::Included,
-    )
-    .fetch_all(connection)
-    .await?;
-    let usage = rows.into_iter().map(|row| {
-        let hourly = HourlyUsage {
-            meter_id: row.meter_id,
-            dimension: row.dimension,
-            retention_days: 0,
-            hour: row.hour,
-            sum: row.sum,
-            max: Decimal::from(row.max),
-        };
-        (WorkspaceId::from_uuid(row.workspace_id), hourly)
-    });
-    Ok(usage.collect())
+    records: impl ExactSizeIterator<Item = NewRecord<'a>>,
+) -> sqlx::Result<Copied> {
+    if records.len() == 0 {
+        return Ok(Copied::All);
+    }
+    let count = records.len();
+    let mut bytes = Vec::with_capacity(HEADER.len() + count.saturating_mul(ROW_BYTES));
+    bytes.extend_from_slice(HEADER);
+    for record in records {
+        put_row(&mut bytes, &record).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    }
+    bytes.extend_from_slice(&(-1_i16).to_be_bytes());
+    let sql = "copy workspace.usage_records (event_id, workspace_id, usage_date, event_time, quantity, fingerprint, meter_id, is_late, \
+               dimension) from stdin (format binary)";
+    let mut copy = connection.copy_in_raw(sql).await?;
+    copy.send(bytes).await?;
+    match copy.finish().await {
+        Ok(copied) if usize::try_from(copied) == Ok(count) => Ok(Copied::All),
+        Ok(copied) => Err(sqlx::Error::Protocol(format!("{copied} of {count} records were written"))),
+        // Each partition has the key under its own name.
+        Err(error) if broken_constraint(&error).is_some_and(|name| name.ends_with("_pkey")) => {
+            Ok(Copied::SomeWereThere)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The fingerprints of what is there, in the order of the keys.
+pub async fn probe(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Result<Vec<Option<i64>>> {
+    let mut found = vec![None; keys.len()];
+    let mut days: BTreeMap<UsageDate, Vec<usize>> = BTreeMap::new();
+    for (place, key) in keys.iter().enumerate() {
+        days.entry(key.usage_date).or_default().push(place);
+    }
+    for (day, places) in days {
+        let of_day = || places.iter().filter_map(|place| keys.get(*place));
+        let event_ids: Vec<_> = of_day().map(|key| key.event_id).collect();
+        let workspace_ids: Vec<_> = of_day().map(|key| key.workspace_id.uuid()).collect();
+        let rows = sqlx::query!(
+            r#"select place as "place!", fingerprint as "fingerprint!" from workspace.known_records($1, $2, $3)"#,
+            day.date(),
+            &event_ids,
+            &workspace_ids,
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        for row in rows {
+            let place = usize::try_from(row.place - 1).ok().and_then(|place| places.get(place));
+            if let Some(found) = place.and_then(|place| found.get_mut(*place)) {
+                *found = Some(row.fingerprint);
+            }
+        }
+    }
+    Ok(found)
 }

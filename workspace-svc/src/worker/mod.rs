@@ -1,4 +1,5 @@
 //! What repeats.
 
+pub mod fold_usage;
 pub mod keep_partitions;
 pub mod tell_of_countdowns;

@@ -1,0 +1,29 @@
+//! Folds what ingest adds up into the hours. Apart from ingest, because thousands of its transactions add to the same hours.
+
+use chassis::civil::UsageDate;
+
+use super::App;
+use crate::store;
+use crate::store::usage_deltas::Which;
+
+/// Deltas per transaction.
+const DELTAS_MAX: i64 = 50_000;
+
+/// Folds the next deltas of any day. False when none is left.
+pub async fn fold_next(app: &App) -> sqlx::Result<bool> {
+    fold(app, Which::Any).await
+}
+
+/// Folds all of a day that came before it was closed: after the close nothing is added to it.
+pub async fn fold_day(app: &App, day: UsageDate) -> sqlx::Result<()> {
+    while fold(app, Which::InTime(day)).await? {}
+    Ok(())
+}
+
+async fn fold(app: &App, which: Which) -> sqlx::Result<bool> {
+    let mut tx = app.pool.begin().await?;
+    store::usage_deltas::hold_fold(&mut tx).await?;
+    let folded = store::usage_deltas::fold(&mut tx, which, DELTAS_MAX).await?;
+    tx.commit().await?;
+    Ok(folded == DELTAS_MAX)
+}

@@ -1,0 +1,131 @@
+//! `workspace.usage_deltas`: what transactions of ingest add to the hours, until it is folded into `workspace.hourly_usage`.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use chassis::civil::UsageDate;
+use chassis::id::WorkspaceId;
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+
+/// The class of the lock of whoever folds.
+const FOLD: i32 = 0xf01d;
+
+/// An hour of a measure of a workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot<'a> {
+    /// Of which workspace.
+    pub workspace_id: WorkspaceId,
+    /// On which day.
+    pub usage_date: UsageDate,
+    /// The measure.
+    pub meter_id: i16,
+    /// Of which index or rule.
+    pub dimension: &'a str,
+    /// 0 to 23, or 24 for the whole day.
+    pub hour: i16,
+    /// After the day was closed.
+    pub is_late: bool,
+}
+
+/// What is added to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// To the sum; below zero for what is taken back.
+    pub sum: i128,
+    /// The largest quantity of it.
+    pub max: i64,
+    /// To the count.
+    pub record_count: i64,
+}
+
+impl Delta {
+    /// Adds one quantity.
+    pub fn add(&mut self, counted: i64) {
+        self.sum += i128::from(counted);
+        self.max = self.max.max(counted);
+        self.record_count += 1;
+    }
+}
+
+/// Adds to the hours.
+pub async fn insert<S: BuildHasher>(
+    connection: &mut PgConnection,
+    deltas: &HashMap<Slot<'_>, Delta, S>,
+) -> sqlx::Result<()> {
+    if deltas.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = deltas.keys().map(|slot| slot.workspace_id.uuid()).collect();
+    let days: Vec<_> = deltas.keys().map(|slot| slot.usage_date.date()).collect();
+    let meters: Vec<_> = deltas.keys().map(|slot| slot.meter_id).collect();
+    let dimensions: Vec<_> = deltas.keys().map(|slot| slot.dimension.to_owned()).collect();
+    let hours: Vec<_> = deltas.keys().map(|slot| slot.hour).collect();
+    let late: Vec<_> = deltas.keys().map(|slot| slot.is_late).collect();
+    let sums: Result<Vec<_>, _> =
+        deltas.values().map(|delta| Decimal::try_from_i128_with_scale(delta.sum, 0)).collect();
+    let sums = sums.map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let maxima: Vec<_> = deltas.values().map(|delta| delta.max).collect();
+    let counts: Vec<_> = deltas.values().map(|delta| delta.record_count).collect();
+    sqlx::query!(
+        "insert into workspace.usage_deltas (workspace_id, usage_date, meter_id, dimension, hour, is_late, sum, max, record_count) \
+         select d.* from unnest($1::uuid[], $2::date[], $3::smallint[], $4::text[], $5::smallint[], $6::boolean[], \
+           $7::numeric[], $8::bigint[], $9::bigint[]) as d",
+        &ids,
+        &days,
+        &meters,
+        &dimensions,
+        &hours,
+        &late,
+        &sums,
+        &maxima,
+        &counts,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Waits for whoever folds, and keeps others from it until the transaction ends.
+pub async fn hold_fold(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock($1, 0)", FOLD).execute(connection).await.map(drop)
+}
+
+/// Which deltas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Any.
+    Any,
+    /// Those of a day that came before it was closed.
+    InTime(UsageDate),
+}
+
+/// Folds so many deltas at most into their hours; answers how many. In one statement: each is in one place or the other at any moment.
+pub async fn fold(connection: &mut PgConnection, which: Which, limit: i64) -> sqlx::Result<i64> {
+    let day = match which {
+        Which::Any => None,
+        Which::InTime(day) => Some(day.date()),
+    };
+    sqlx::query_scalar!(
+        r#"with taken as (
+             delete from workspace.usage_deltas where ctid = any (array(select ctid from workspace.usage_deltas
+               where $1::date is null or (usage_date = $1 and not is_late) limit $2))
+             returning workspace_id, usage_date, meter_id, dimension, hour, is_late, sum, max, record_count
+           ), folded as (
+             insert into workspace.hourly_usage as h (workspace_id, usage_date, meter_id, dimension, hour, sum, max, record_count,
+               in_time_sum, in_time_max, in_time_count)
+             select workspace_id, usage_date, meter_id, dimension, hour, sum(sum), max(max), sum(record_count),
+               coalesce(sum(sum) filter (where not is_late), 0), coalesce(max(max) filter (where not is_late), 0),
+               coalesce(sum(record_count) filter (where not is_late), 0)
+             from taken group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
+             on conflict (workspace_id, usage_date, meter_id, dimension, hour) do update set sum = h.sum + excluded.sum,
+               max = greatest(h.max, excluded.max), record_count = h.record_count + excluded.record_count,
+               in_time_sum = h.in_time_sum + excluded.in_time_sum, in_time_max = greatest(h.in_time_max, excluded.in_time_max),
+               in_time_count = h.in_time_count + excluded.in_time_count
+           ) select count(*) as "count!" from taken"#,
+        day,
+        limit,
+    )
+    .fetch_one(connection)
+    .await
+}
