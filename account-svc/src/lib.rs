@@ -80,6 +80,7 @@ mod tests {
             peers: PeerAddresses { account: None, workspace: None, billing: None, settlement: None },
             drain_delay: Duration::ZERO,
             calls_in_flight_max: 1,
+            workers_paused: Vec::new(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let served = serve(config, Clock::system(), listener, CancellationToken::new()).await;

@@ -152,6 +152,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// `CALLS_IN_FLIGHT_MAX`, 1,024 by default.
     pub calls_in_flight_max: usize,
+    /// `WORKERS_PAUSED`: names of loops that do not run in this process, separated by commas; none by default. For maintenance.
+    pub workers_paused: Vec<String>,
 }
 
 /// What a process needs around its service.
@@ -216,7 +218,11 @@ impl Config {
         };
         let drain_delay = Duration::from_millis(env.optional("DRAIN_DELAY_MS").unwrap_or(5_000));
         let calls_in_flight_max = env.optional("CALLS_IN_FLIGHT_MAX").unwrap_or(1_024);
+        let workers_paused: Option<String> = env.optional("WORKERS_PAUSED");
+        let names = |text: String| text.split(',').map(|name| name.trim().to_owned()).collect();
+        let workers_paused = workers_paused.map(names).unwrap_or_default();
         Some(Self {
+            workers_paused,
             database_url: database_url?,
             database_connections_max,
             trusted_keys: trusted_keys?,

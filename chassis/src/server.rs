@@ -56,6 +56,7 @@ pub struct Frame {
     work: WorkSources,
     workers: TaskTracker,
     stopped: CancellationToken,
+    workers_paused: Arc<[String]>,
 }
 
 /// How a service knows users and what is theirs.
@@ -103,15 +104,20 @@ impl Frame {
             work: Arc::new([]),
             workers: TaskTracker::new(),
             stopped: CancellationToken::new(),
+            workers_paused: config.workers_paused.clone().into(),
         })
     }
 
-    /// Starts a loop that ends with the service.
+    /// Starts a loop that ends with the service, unless it is paused.
     pub fn spawn_worker<F, W>(&self, name: &'static str, interval: Duration, work: W)
     where
         W: FnMut() -> F + Send + 'static,
         F: Future<Output = anyhow::Result<Pace>> + Send + 'static,
     {
+        if self.workers_paused.iter().any(|paused| paused == name) {
+            tracing::warn!(worker = name, "this loop is paused and does not run here");
+            return;
+        }
         let nudge = Arc::clone(&self.nudge);
         self.workers.spawn(worker::run(name, interval, nudge, self.stopped.clone(), work));
     }

@@ -200,8 +200,11 @@ async fn bad_workspaces(world: &World, customer: &Settled, cases: &mut Cases) {
     let seal = UsageServiceSealDayRequest { usage_date: Some(date(customer.day)) };
     let answer = world.clients.usage.clone().seal_day(seal).await;
     cases.add("a day that has not ended", answer, Code::FailedPrecondition, "DAY_NOT_ENDED");
-    let query =
-        UsageServiceQueryRequest { workspace_id: NOBODY.into(), usage_date: Some(date(customer.day)) };
+    let query = UsageServiceQueryRequest {
+        workspace_id: NOBODY.into(),
+        usage_date: Some(date(customer.day)),
+        ..Default::default()
+    };
     let answer = world.clients.usage.clone().query(query).await;
     cases.add("usage of an unknown workspace", answer, Code::NotFound, "OBJECT_NOT_FOUND");
 }

@@ -181,12 +181,20 @@ const WORKSPACE: &[(&str, &str, Breach)] = &[
     ("meters", "meters_measure_id_fkey", Set("measure_id = 999")),
     ("meters", "meters_minimum_check", Set("minimum = 2")),
     ("meters", "meters_rounding_check", Set("rounding = 'X'")),
-    ("meters", "meters_step_check", Set("step = 0, rounding = 'UP'")),
+    ("meters", "meters_step_check", Set("step = 0, rounding = 'UP', reduction = 'SUM'")),
     ("meters", "meters_weight_check", Set("weight = 0")),
     ("hourly_usage", "hourly_usage_count_check", Set("record_count = -1")),
     ("hourly_usage", "hourly_usage_hour_check", Set("hour = 25")),
     ("hourly_usage", "hourly_usage_max_check", Set("max = -1")),
     ("hourly_usage", "hourly_usage_sum_check", Set("in_time_sum = -1")),
+    ("meters", "meters_max_check", Set("reduction = 'MAX', weight = 2")),
+    ("usage_voids", "usage_voids_counted_check", Set("counted = -1")),
+    ("usage_voids", "usage_voids_hour_check", Set("hour = 24")),
+    ("usage_voids", "usage_voids_reason_check", Set("reason = ''")),
+    ("usage_voids", "usage_voids_caller_check", Set("caller = ''")),
+    ("usage_suspects", "usage_suspects_days_check", Set("other_date = usage_date")),
+    ("sealed_days", "sealed_days_origin_check", Set("origin = 'X'")),
+    ("sealed_days", "sealed_days_source_check", Set("source = 'x'")),
     ("late_usage", "late_usage_count_check", Set("record_count = 0")),
     ("late_usage", "late_usage_period_check", Set("last_at = first_at - interval '1 second'")),
     ("trial_usage", "trial_usage_quantity_check", Set("quantity = -1")),
@@ -398,6 +406,11 @@ async fn fill(admin: &mut PgConnection) {
                    values (gen_random_uuid(), 'UNLOCKED', 'EN', '{}', 'DROPPED', now()); \
                  insert into workspace.trial_usage (workspace_id, usage_date, meter_id, quantity) \
                    select workspace_id, '2026-11-26', 2, 1 from workspace.workspaces limit 1; \
+                 insert into workspace.usage_voids (workspace_id, usage_date, event_id, meter_id, dimension, hour, counted, is_late, reason, \
+                   caller, voided_at) select workspace_id, usage_date, event_id, meter_id, '', 0, 1, false, 'x', 'x', now() \
+                   from workspace.usage_records limit 1; \
+                 insert into workspace.usage_suspects (workspace_id, usage_date, event_id, other_date, noted_at) \
+                   select workspace_id, '2026-11-26', gen_random_uuid(), '2026-11-25', now() from workspace.workspaces limit 1; \
                  insert into workspace.late_usage (workspace_id, usage_date, record_count, point_count, key_count, void_count, first_at, last_at) \
                    select workspace_id, '2026-11-26', 1, 0, 0, 0, now(), now() from workspace.workspaces limit 1; \
                  update account.registrations set vendor = 'AWS', cloud_account_id = '1', instance_id = '1', landing_hash = sha256('l'); \

@@ -35,6 +35,8 @@ mod sessions;
 mod settlement;
 mod trace;
 mod trials;
+mod usage_corrections;
+mod usage_over_time;
 mod usage_to_bill;
 mod work;
 mod workspaces;

@@ -51,7 +51,8 @@ async fn everything_is_read_back_by_id() {
         book.entries.iter().find(|entry| entry.item == "trace" && entry.retention_days == 60).unwrap();
     assert_eq!(trace.unit_price, "9.26", "the price of the third generation");
 
-    let request = UsageServiceStreamSealedDaysRequest { usage_date: Some(date(played.day)) };
+    let request =
+        UsageServiceStreamSealedDaysRequest { usage_date: Some(date(played.day)), ..Default::default() };
     let mut stream = c.usage.clone().stream_sealed_days(request).await.unwrap().into_inner();
     let Some(Part::Manifest(manifest)) = stream.message().await.unwrap().unwrap().part else {
         panic!("no manifest")
@@ -120,8 +121,10 @@ async fn what_is_not_there_is_not_found() {
     assert_eq!(refused!(c.settlements.clone().get(get)), "OBJECT_NOT_FOUND");
     let get = WalletServiceGetBalanceRequest { billing_account_id: id("bacc_") };
     assert_eq!(refused!(c.wallets.clone().get_balance(get)), "OBJECT_NOT_FOUND");
-    let request =
-        UsageServiceStreamSealedDaysRequest { usage_date: Some(date("2026-01-01".parse().unwrap())) };
+    let request = UsageServiceStreamSealedDaysRequest {
+        usage_date: Some(date("2026-01-01".parse().unwrap())),
+        ..Default::default()
+    };
     assert_eq!(refused!(c.usage.clone().stream_sealed_days(request)), "DAY_NOT_SEALED");
 }
 

@@ -85,6 +85,7 @@ async fn one_hundred_seals_during_ingest_lose_and_double_nothing() {
         let query = UsageServiceQueryRequest {
             workspace_id: customer.workspace().to_owned(),
             usage_date: Some(chassis::wire::date(day)),
+            ..Default::default()
         };
         let all = world.clients.usage.clone().query(query).await.unwrap().into_inner();
         assert_eq!(all.lines[0].quantity, accepted.to_string(), "{day}");

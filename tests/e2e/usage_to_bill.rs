@@ -272,6 +272,7 @@ async fn order_batching_and_repetition_do_not_change_the_sealed_day() {
     let query = |id: &str| UsageServiceQueryRequest {
         workspace_id: id.to_owned(),
         usage_date: Some(chassis::wire::date(day)),
+        ..Default::default()
     };
     let mut sealed = Vec::new();
     for id in [straight.workspace(), shuffled.workspace()] {

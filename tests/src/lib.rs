@@ -35,6 +35,7 @@ pub struct World {
     /// Where its mails can be read.
     pub mails: PathBuf,
     mail: Mail,
+    workers_paused: &'static [&'static str],
 }
 
 /// A registered customer, at the beginning of its first day.
@@ -65,8 +66,24 @@ impl World {
         let scratch = Scratch::new(&SERVICES).await?;
         let mails = std::env::temp_dir().join(format!("{}-mails", scratch.database));
         let mail = mail.unwrap_or_else(|| Mail::Folder(mails.clone()));
-        let (stack, clients) = start(&scratch, mail.clone()).await?;
-        Ok(Self { scratch, stack, clients, mails, mail })
+        Self::start(scratch, mails, mail, BY_HAND).await
+    }
+
+    /// Four services that seal every day an hour after its end by themselves; in other worlds a day is sealed when a story says so.
+    pub async fn sealing() -> anyhow::Result<Self> {
+        let scratch = Scratch::new(&SERVICES).await?;
+        let mails = std::env::temp_dir().join(format!("{}-mails", scratch.database));
+        Self::start(scratch, mails.clone(), Mail::Folder(mails), &[]).await
+    }
+
+    async fn start(
+        scratch: Scratch,
+        mails: PathBuf,
+        mail: Mail,
+        workers_paused: &'static [&'static str],
+    ) -> anyhow::Result<Self> {
+        let (stack, clients) = start(&scratch, mail.clone(), workers_paused).await?;
+        Ok(Self { scratch, stack, clients, mails, mail, workers_paused })
     }
 
     /// The text of the newest mail to an address whose text contains this, once it has left; it is taken away, so that the next is another.
@@ -117,7 +134,7 @@ impl World {
     /// Stops the services and starts them again on the same database.
     pub async fn restart(self) -> anyhow::Result<Self> {
         self.stack.stop().await?;
-        let (stack, clients) = start(&self.scratch, self.mail.clone()).await?;
+        let (stack, clients) = start(&self.scratch, self.mail.clone(), self.workers_paused).await?;
         Ok(Self { stack, clients, ..self })
     }
 
@@ -216,10 +233,23 @@ impl World {
     }
 }
 
-async fn start(scratch: &Scratch, mail: Mail) -> anyhow::Result<(Stack, Clients)> {
+/// What a story does by hand.
+const BY_HAND: &[&str] = &["seal_days"];
+
+async fn start(
+    scratch: &Scratch,
+    mail: Mail,
+    workers_paused: &'static [&'static str],
+) -> anyhow::Result<(Stack, Clients)> {
     let drain_delay = Duration::from_millis(10);
-    let config =
-        StackConfig { server: scratch.server, database: &scratch.database, port_base: 0, drain_delay, mail };
+    let config = StackConfig {
+        server: scratch.server,
+        database: &scratch.database,
+        port_base: 0,
+        drain_delay,
+        mail,
+        workers_paused,
+    };
     let stack = Stack::start(config).await?;
     let clients = stack.clients()?;
     Ok((stack, clients))
@@ -282,11 +312,13 @@ const INVARIANTS: &[(&str, &str)] = &[
         "hours add up to the records",
         "select concat_ws(' ', workspace_id, usage_date, meter_id, dimension, hour) from (\
            select r.workspace_id, r.usage_date, m.measure_id as meter_id, r.dimension, \
-             extract(hour from event_time at time zone interval '08:00')::smallint as hour, count(*) as count, \
-             count(*) filter (where not is_late) as in_time, sum(m.weight * case when m.step is null then quantity \
+             extract(hour from event_time at time zone interval '08:00')::smallint as hour, count(*) filter (where v.event_id is null) as count, \
+             count(*) filter (where not r.is_late and (v.event_id is null or v.is_late)) as in_time, coalesce(sum(m.weight * case when m.step is null then quantity \
                when m.rounding = 'UP' then ceil(greatest(quantity - free_quantity, 0)::numeric / step) \
-               else greatest(floor(greatest(quantity - free_quantity, 0)::numeric / step), minimum) end) as sum \
-           from workspace.usage_records r join workspace.meters m using (meter_id) group by 1, 2, 3, 4, 5) as r \
+               else greatest(floor(greatest(quantity - free_quantity, 0)::numeric / step), minimum) end) \
+               filter (where v.event_id is null), 0) as sum \
+           from workspace.usage_records r join workspace.meters m using (meter_id) left join workspace.usage_voids v \
+             on v.workspace_id = r.workspace_id and v.usage_date = r.usage_date and v.event_id = r.event_id group by 1, 2, 3, 4, 5) as r \
          full join workspace.hourly_usage h using (workspace_id, usage_date, meter_id, dimension, hour) \
          where (r.count, r.in_time, r.sum) is distinct from (h.record_count, h.in_time_count, h.sum)",
     ),

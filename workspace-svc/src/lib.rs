@@ -45,6 +45,7 @@ pub async fn serve(
     let trust = Trust { keys: Arc::new(keys), guard: Arc::new(app.clone()) };
     worker::fold_usage::start(&frame, app.clone());
     worker::keep_partitions::start(&frame, app.clone());
+    worker::seal_days::start(&frame, app.clone());
     worker::tell_of_countdowns::start(&frame, app.clone(), account);
     let routes = api::routes(app, frame.draining.clone());
     frame.serve(&config, listener, routes, trust).await

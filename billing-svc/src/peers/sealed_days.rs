@@ -46,8 +46,10 @@ impl SealedDays {
 
     /// Opens a sealed day: its manifest now, its workspaces one by one.
     pub async fn open(&self, day: UsageDate) -> Result<Reading, Failure<NotSealed>> {
-        let mut request =
-            Request::new(messages::UsageServiceStreamSealedDaysRequest { usage_date: Some(wire::date(day)) });
+        let mut request = Request::new(messages::UsageServiceStreamSealedDaysRequest {
+            usage_date: Some(wire::date(day)),
+            ..Default::default()
+        });
         request.set_timeout(STREAM_DEADLINE);
         let mut stream = match self.0.clone().stream_sealed_days(request).await {
             Ok(answer) => answer.into_inner(),

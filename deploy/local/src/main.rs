@@ -152,7 +152,15 @@ async fn start(place: &Place, database: &str, port_base: u16) -> anyhow::Result<
     screen::step("starting the four services");
     let drain_delay = Duration::from_millis(50);
     let mail = Mail::Folder(place.home.join("mails"));
-    Stack::start(StackConfig { server: &place.server, database, port_base, drain_delay, mail }).await
+    Stack::start(StackConfig {
+        server: &place.server,
+        database,
+        port_base,
+        drain_delay,
+        mail,
+        workers_paused: &[],
+    })
+    .await
 }
 
 async fn serve_demonstration(place: &Place) -> anyhow::Result<()> {

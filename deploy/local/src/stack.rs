@@ -37,6 +37,8 @@ pub struct StackConfig<'a> {
     pub drain_delay: Duration,
     /// How mails leave.
     pub mail: Mail,
+    /// Loops that do not run.
+    pub workers_paused: &'a [&'a str],
 }
 
 /// Four services that serve.
@@ -59,6 +61,8 @@ impl Stack {
     /// Starts all four, and waits until each is ready.
     pub async fn start(config: StackConfig<'_>) -> anyhow::Result<Self> {
         let mail = config.mail.clone();
+        let workers_paused: Vec<String> =
+            config.workers_paused.iter().map(|name| (*name).to_owned()).collect();
         let mut listeners = Vec::new();
         for offset in 0..4 {
             let port = if config.port_base == 0 { 0 } else { config.port_base + offset };
@@ -100,6 +104,7 @@ impl Stack {
                 peers: peers(&addresses),
                 drain_delay: config.drain_delay,
                 calls_in_flight_max: 1_024,
+                workers_paused: workers_paused.clone(),
             };
             running.push(spawn(service, config, clock.clone(), listener, draining.clone())?);
         }

@@ -58,6 +58,7 @@ impl Stage {
             port_base: 0,
             drain_delay: Duration::ZERO,
             mail,
+            workers_paused: &["seal_days"],
         };
         let stack = Stack::start(config).await?;
         let clients = stack.clients()?;

@@ -6,6 +6,7 @@ mod convert_workspace;
 mod members;
 mod parse;
 mod usage;
+mod usage_history;
 mod workspaces;
 
 use chassis::peer::MESSAGE_BYTES_MAX;

@@ -4,7 +4,6 @@ use std::pin::Pin;
 
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
-use chassis::id::WorkspaceId;
 use chassis::page::Page;
 use chassis::status::Refusal;
 use chassis::wire::Violations;
@@ -13,12 +12,16 @@ use tallystick_proto::common::v1::ErrorReason;
 use tallystick_proto::workspace::v1::usage_service_server::UsageService;
 use tallystick_proto::workspace::v1::usage_service_stream_sealed_days_response::Part;
 use tallystick_proto::workspace::v1::{
-    LateUsage, UsageRecord, UsageServiceIngestBatchRequest, UsageServiceIngestBatchResponse,
-    UsageServiceIngestRequest, UsageServiceIngestResponse, UsageServiceListLateUsageRequest,
-    UsageServiceListLateUsageResponse, UsageServiceListMetersRequest, UsageServiceListMetersResponse,
+    LateUsage, UsageRecord, UsageServiceGetOverviewRequest, UsageServiceGetOverviewResponse,
+    UsageServiceImportSealedDayRequest, UsageServiceImportSealedDayResponse, UsageServiceIngestBatchRequest,
+    UsageServiceIngestBatchResponse, UsageServiceIngestRequest, UsageServiceIngestResponse,
+    UsageServiceListLateUsageRequest, UsageServiceListLateUsageResponse, UsageServiceListMetersRequest,
+    UsageServiceListMetersResponse, UsageServiceListSuspectUsageRequest,
+    UsageServiceListSuspectUsageResponse, UsageServiceLookupRequest, UsageServiceLookupResponse,
     UsageServiceQueryRequest, UsageServiceQueryResponse, UsageServiceReportPointsRequest,
     UsageServiceReportPointsResponse, UsageServiceSealDayRequest, UsageServiceSealDayResponse,
-    UsageServiceStreamSealedDaysRequest, UsageServiceStreamSealedDaysResponse,
+    UsageServiceStreamSealedDaysRequest, UsageServiceStreamSealedDaysResponse, UsageServiceVoidRequest,
+    UsageServiceVoidResponse,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -27,12 +30,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::parse::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
-use super::{convert, parse};
+use super::{convert, parse, usage_history};
+use crate::app::App;
 use crate::app::ingest_together::ingest_together;
 use crate::app::ingest_usage::Ingested;
+use crate::app::read_usage::{self, Cursor};
 use crate::app::report_points::report_points;
 use crate::app::seal_day::seal_day;
-use crate::app::{App, read_usage};
 
 /// Acks that wait for a slow reader; then the stream is not read any further.
 const ACKS_WAITING_MAX: usize = 8;
@@ -46,7 +50,7 @@ pub struct Room {
 
 type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-fn count(value: usize) -> i32 {
+pub fn count(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
@@ -109,14 +113,15 @@ async fn send_sealed_days(
     app: App,
     day: UsageDate,
     manifest: UsageServiceStreamSealedDaysResponse,
+    after: Option<Cursor>,
     out: mpsc::Sender<Result<UsageServiceStreamSealedDaysResponse, Status>>,
 ) {
     if out.send(Ok(manifest)).await.is_err() {
         return;
     }
-    let mut last = None;
+    let mut last = after;
     loop {
-        let page = read_usage::sealed_days(&app, day, last.as_ref(), SEALED_DAYS_PAGE).await;
+        let page = read_usage::sealed_days(&app, day, last, SEALED_DAYS_PAGE).await;
         let page = match page {
             Ok(page) => page,
             Err(error) => {
@@ -125,11 +130,19 @@ async fn send_sealed_days(
                 return;
             }
         };
-        let Some((newest, _)) = page.last() else { return };
-        last = Some(newest.clone());
+        if page.is_empty() {
+            return;
+        }
         for (sealed, digest) in &page {
+            let cursor = Cursor {
+                billing_account_id: sealed.billing_account_id,
+                bound_at: sealed.bound_at,
+                workspace_id: sealed.workspace_id,
+            };
+            last = Some(cursor);
             let part = Some(Part::SealedDay(convert::sealed_day(sealed, digest)));
-            if out.send(Ok(UsageServiceStreamSealedDaysResponse { part })).await.is_err() {
+            let resume_token = usage_history::resume_token(&cursor, day);
+            if out.send(Ok(UsageServiceStreamSealedDaysResponse { part, resume_token })).await.is_err() {
                 return;
             }
         }
@@ -203,18 +216,46 @@ impl UsageService for Room {
         }))
     }
 
+    async fn lookup(
+        &self,
+        request: Request<UsageServiceLookupRequest>,
+    ) -> Result<Response<UsageServiceLookupResponse>, Status> {
+        Ok(Response::new(usage_history::lookup(&self.app, request.into_inner()).await?))
+    }
+
+    async fn void(
+        &self,
+        request: Request<UsageServiceVoidRequest>,
+    ) -> Result<Response<UsageServiceVoidResponse>, Status> {
+        Ok(Response::new(usage_history::void(&self.app, request).await?))
+    }
+
     async fn query(
         &self,
         request: Request<UsageServiceQueryRequest>,
     ) -> Result<Response<UsageServiceQueryResponse>, Status> {
-        let mut violations = Violations::new();
-        let id = violations.parse::<WorkspaceId>("workspace_id", &request.get_ref().workspace_id);
-        let day = violations.date("usage_date", request.get_ref().usage_date.as_ref());
-        let (id, day) = violations.into_result(id.zip(day))?;
-        let used =
-            read_usage::day(&self.app, id, day).await?.ok_or_else(|| Refusal::not_found("workspace", id))?;
-        let lines = used.lines.iter().map(convert::line).collect();
-        Ok(Response::new(UsageServiceQueryResponse { lines, sealed: used.is_sealed }))
+        Ok(Response::new(usage_history::query(&self.app, request.into_inner()).await?))
+    }
+
+    async fn get_overview(
+        &self,
+        request: Request<UsageServiceGetOverviewRequest>,
+    ) -> Result<Response<UsageServiceGetOverviewResponse>, Status> {
+        Ok(Response::new(usage_history::get_overview(&self.app, request.into_inner()).await?))
+    }
+
+    async fn import_sealed_day(
+        &self,
+        request: Request<UsageServiceImportSealedDayRequest>,
+    ) -> Result<Response<UsageServiceImportSealedDayResponse>, Status> {
+        Ok(Response::new(usage_history::import_sealed_day(&self.app, request.into_inner()).await?))
+    }
+
+    async fn list_suspect_usage(
+        &self,
+        request: Request<UsageServiceListSuspectUsageRequest>,
+    ) -> Result<Response<UsageServiceListSuspectUsageResponse>, Status> {
+        Ok(Response::new(usage_history::list_suspect_usage(&self.app, request.into_inner()).await?))
     }
 
     async fn seal_day(
@@ -235,16 +276,17 @@ impl UsageService for Room {
         let mut violations = Violations::new();
         let day = violations.date("usage_date", request.get_ref().usage_date.as_ref());
         let day = violations.into_result(day)?;
+        let after = usage_history::resume(day, &request.get_ref().resume_token)?;
         let manifest = read_usage::manifest(&self.app, day).await.map_err(Failure::<Refusal>::from)?;
         let Some(manifest) = manifest else {
             let message = format!("the billing day {day} has no manifest; seal it first");
             let refusal = Refusal::new(Code::FailedPrecondition, ErrorReason::DayNotSealed, message);
             return Err(refusal.with("usageDate", day).into());
         };
-        let first =
-            UsageServiceStreamSealedDaysResponse { part: Some(Part::Manifest(convert::manifest(&manifest))) };
+        let part = Some(Part::Manifest(convert::manifest(&manifest)));
+        let first = UsageServiceStreamSealedDaysResponse { part, ..Default::default() };
         let (out, stream) = mpsc::channel(64);
-        tokio::spawn(send_sealed_days(self.app.clone(), day, first, out));
+        tokio::spawn(send_sealed_days(self.app.clone(), day, first, after, out));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
@@ -265,6 +307,8 @@ impl UsageService for Room {
             workspace_id: workspace_id.to_string(),
             record_count: late.records,
             point_count: late.points,
+            key_count: late.keys,
+            void_count: late.voids,
         });
         let late_usage = late_usage.collect();
         Ok(Response::new(UsageServiceListLateUsageResponse {

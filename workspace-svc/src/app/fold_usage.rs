@@ -1,6 +1,8 @@
 //! Folds what ingest adds up into the hours. Apart from ingest, because thousands of its transactions add to the same hours.
 
 use chassis::civil::UsageDate;
+use chassis::id::WorkspaceId;
+use sqlx::PgConnection;
 
 use super::App;
 use crate::store;
@@ -17,6 +19,17 @@ pub async fn fold_next(app: &App) -> sqlx::Result<bool> {
 /// Folds all of a day that came before it was closed: after the close nothing is added to it.
 pub async fn fold_day(app: &App, day: UsageDate) -> sqlx::Result<()> {
     while fold(app, Which::InTime(day)).await? {}
+    Ok(())
+}
+
+/// Folds all of a workspace's day, for a caller that holds back everybody else.
+pub async fn fold_workspace_day(
+    connection: &mut PgConnection,
+    workspace_id: WorkspaceId,
+    day: UsageDate,
+) -> sqlx::Result<()> {
+    let which = Which::Of(workspace_id, day);
+    while store::usage_deltas::fold(&mut *connection, which, DELTAS_MAX).await? == DELTAS_MAX {}
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use chassis::failure::Failure;
 use chassis::fault;
 use chassis::status::Refusal;
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 
 use super::App;
 use super::admit_records::{Candidate, admit_records};
@@ -18,6 +19,7 @@ use crate::store::late_usage::LateCounts;
 use crate::store::usage_deltas::{Delta, Slot};
 use crate::store::usage_records::{Copied, Key};
 use crate::store::usage_sources::{Fed, Mode};
+use crate::store::usage_suspects::Suspect;
 
 /// What became of each record of a batch, by its index.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -120,6 +122,7 @@ async fn commit(
     }
     candidates.iter().for_each(|new| new.judge(new.fingerprint, true, &mut ingested));
     add_up(app, &mut tx, &candidates).await?;
+    note_suspects(app, &mut tx, &candidates).await?;
     let fed: HashSet<Fed> = match unknown.is_empty() {
         true => HashSet::new(),
         false => candidates.iter().map(Candidate::fed).filter(|fed| unknown.contains(fed)).collect(),
@@ -251,6 +254,49 @@ async fn add_up(
     }
     store::usage_deltas::insert(&mut *connection, &deltas).await?;
     store::late_usage::add(connection, &late, app.clock.now()).await?;
+    Ok(())
+}
+
+/// A producer that makes the time of an event anew when it sends it again does so within this of midnight, or is not noticed.
+const NEAR_MIDNIGHT: time::Duration = time::Duration::HOUR;
+
+/// Notes ids that were counted on the neighbouring day, both near midnight: perhaps one event, never refused for it.
+async fn note_suspects(
+    app: &App,
+    connection: &mut PgConnection,
+    new: &[Candidate<'_>],
+) -> Result<(), Failure<Refusal>> {
+    let mut asked = Vec::new();
+    for candidate in new {
+        let (day, time) = (candidate.key.usage_date, candidate.record.event_time);
+        let other = match () {
+            () if time < day.start() + NEAR_MIDNIGHT => day.plus_days(-1),
+            () if time >= day.end() - NEAR_MIDNIGHT => day.plus_days(1),
+            () => continue,
+        };
+        asked.push((candidate.key, Key { usage_date: other, ..candidate.key }));
+    }
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<Key> = asked.iter().map(|(_, other)| *other).collect();
+    let known = store::usage_records::times(&mut *connection, &keys).await?;
+    let near = |key: &Key, time: OffsetDateTime| {
+        (time - key.usage_date.start()).abs() <= NEAR_MIDNIGHT
+            || (key.usage_date.end() - time).abs() <= NEAR_MIDNIGHT
+    };
+    let suspects = asked.iter().filter(|(key, other)| known.get(other).is_some_and(|time| near(key, *time)));
+    let suspects: Vec<Suspect> = suspects
+        .map(|(key, other)| Suspect {
+            workspace_id: key.workspace_id,
+            usage_date: key.usage_date,
+            event_id: key.event_id,
+            other_date: other.usage_date,
+        })
+        .collect();
+    if !suspects.is_empty() {
+        store::usage_suspects::insert(connection, &suspects, app.clock.now()).await?;
+    }
     Ok(())
 }
 

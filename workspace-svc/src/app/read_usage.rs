@@ -3,44 +3,56 @@
 use std::sync::Arc;
 
 use chassis::civil::UsageDate;
-use chassis::failure::Failure;
 use chassis::id::WorkspaceId;
-use chassis::status::Refusal;
 use sqlx::Result;
+use uuid::Uuid;
 
 use super::App;
-use crate::domain::daily_usage::{DailyLine, DayRules, reduce};
+use super::drop_partitions::first_day_kept;
 use crate::domain::meter::Meters;
 use crate::domain::sealed_day::{Manifest, SealedDay};
 use crate::store;
 use crate::store::late_usage::LateCounts;
-use crate::store::sealed_days::Cursor;
-use crate::store::usage_records::Late;
+pub use crate::store::sealed_days::Cursor;
+use crate::store::usage_records::StoredRecord;
+pub use crate::store::usage_suspects::Suspect;
 
-/// A day of a workspace: everything that was accepted.
+/// What is known of an event.
 #[derive(Debug)]
-pub struct UsedDay {
-    /// As a seal would have it, with late usage.
-    pub lines: Vec<DailyLine>,
-    /// The day is sealed.
-    pub is_sealed: bool,
+pub enum Known {
+    /// Its day is so long ago that nobody knows.
+    Forgotten,
+    /// It was not counted.
+    NotCounted,
+    /// It was, of this meter; with the reason for which it was taken back, if it was.
+    Counted(StoredRecord, String, Option<String>),
 }
 
-/// What a workspace used on a day; None when there is no such workspace. A trial's usage is shown as used, though it is free.
-pub async fn day(app: &App, id: WorkspaceId, day: UsageDate) -> Result<Option<UsedDay>, Failure<Refusal>> {
+/// Whether an event was counted; None when there is no such workspace.
+pub async fn look_up(app: &App, id: WorkspaceId, event_id: Uuid, day: UsageDate) -> Result<Option<Known>> {
     let meters = app.meters().await?;
     let mut connection = app.pool.acquire().await?;
-    let Some(workspace) = store::workspaces::get(&mut connection, id).await? else { return Ok(None) };
-    let policies = store::retention_policies::list(&mut connection, id).await?;
-    let ids = [id.uuid()];
-    let mut usage = store::hourly_usage::list(&mut connection, day, &ids, Late::Included).await?;
-    usage.extend(store::usage_points::list_by_hour(&mut connection, day, &ids, Late::Included).await?);
-    let usage: Vec<_> = usage.into_iter().map(|(_, hourly)| hourly).collect();
-    let commercial_from = workspace.commercial_from.unwrap_or_else(|| day.start());
-    let lines = reduce(DayRules { day, meters: &meters, policies: &policies, commercial_from }, &usage)
-        .map_err(|unreducible| Failure::fatal(format!("{id} on {day}: {unreducible}")))?;
-    let is_sealed = store::sealed_days::exists(&mut connection, id, day).await?;
-    Ok(Some(UsedDay { lines, is_sealed }))
+    if store::workspaces::get(&mut connection, id).await?.is_none() {
+        return Ok(None);
+    }
+    if day < first_day_kept(app.today()) {
+        return Ok(Some(Known::Forgotten));
+    }
+    let found = store::usage_records::find(&mut connection, id, day, &[event_id]).await?.pop();
+    let Some(record) = found else { return Ok(Some(Known::NotCounted)) };
+    let mut reasons = store::usage_voids::reasons(&mut connection, id, day, &[event_id]).await?;
+    let meter = meters.get(record.meter_id).map(|meter| meter.meter.clone()).unwrap_or_default();
+    Ok(Some(Known::Counted(record, meter, reasons.remove(&event_id))))
+}
+
+/// Suspects of a day.
+pub async fn suspects(
+    app: &App,
+    day: UsageDate,
+    after: Option<(WorkspaceId, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Suspect>> {
+    store::usage_suspects::list(&mut *app.pool.acquire().await?, day, after, limit).await
 }
 
 /// All meters.
@@ -57,15 +69,10 @@ pub async fn manifest(app: &App, day: UsageDate) -> Result<Option<Manifest>> {
 pub async fn sealed_days(
     app: &App,
     day: UsageDate,
-    after: Option<&SealedDay>,
+    after: Option<Cursor>,
     limit: i64,
 ) -> Result<Vec<(SealedDay, Vec<u8>)>> {
-    let cursor = after.map(|last| Cursor {
-        billing_account_id: last.billing_account_id,
-        bound_at: last.bound_at,
-        workspace_id: last.workspace_id,
-    });
-    store::sealed_days::list(&mut *app.pool.acquire().await?, day, cursor, limit).await
+    store::sealed_days::list(&mut *app.pool.acquire().await?, day, after, limit).await
 }
 
 /// Late usage of a day by workspace.

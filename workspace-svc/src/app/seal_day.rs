@@ -8,7 +8,7 @@ use chassis::failure::Failure;
 use chassis::fault;
 use chassis::id::WorkspaceId;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::App;
@@ -55,6 +55,19 @@ pub async fn seal_day(app: &App, day: UsageDate) -> Result<Manifest, Failure<Sea
     finish(app, day).await
 }
 
+/// A day is sealed by itself so long after its end.
+const SEALED_AFTER: Duration = Duration::hours(1);
+
+/// Seals the oldest day that is due and not sealed, if there is one.
+pub async fn seal_next_due(app: &App) -> Result<Option<Manifest>, Failure<SealRejection>> {
+    let last = UsageDate::of(app.clock.now() - SEALED_AFTER).plus_days(-1);
+    let due = store::day_fences::first_unsealed(&mut *app.pool.acquire().await?, last).await?;
+    match due {
+        None => Ok(None),
+        Some(day) => seal_day(app, day).await.map(Some),
+    }
+}
+
 /// Ingest holds the fence shared until its commit: whoever held it when this waits has committed when this goes on, and whoever
 /// takes it after sees the day closed.
 async fn close(app: &App, day: UsageDate, now: OffsetDateTime) -> sqlx::Result<()> {
@@ -78,7 +91,7 @@ async fn seal_chunk(app: &App, day: UsageDate) -> Result<bool, Failure<SealRejec
     let facts = load(&mut tx, day, &workspaces).await?;
     for workspace in &workspaces {
         let sealed = decide(day, workspace, &meters, &facts)?;
-        store::sealed_days::insert(&mut tx, &sealed, now).await?;
+        store::sealed_days::insert(&mut tx, &sealed, None, now).await?;
     }
     tx.commit().await?;
     Ok(true)

@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::usage_deltas::{Delta, Slot};
 use super::usage_records::Late;
 use crate::domain::daily_usage::HourlyUsage;
 
@@ -44,4 +45,91 @@ pub async fn list(
         (WorkspaceId::from_uuid(row.workspace_id), hourly)
     });
     Ok(usage.collect())
+}
+
+/// The hours of a workspace on some days, everything that is accepted.
+pub async fn list_of_days(
+    connection: &mut PgConnection,
+    workspace_id: WorkspaceId,
+    days: &[time::Date],
+) -> sqlx::Result<Vec<(time::Date, HourlyUsage)>> {
+    let rows = sqlx::query!(
+        r#"select usage_date as "usage_date!", meter_id as "meter_id!", dimension as "dimension!", hour as "hour!",
+             sum(sum) as "sum!", max(max) as "max!" from (
+             select usage_date, meter_id, dimension, hour, sum, max from workspace.hourly_usage
+             where workspace_id = $1 and usage_date = any($2)
+             union all
+             select usage_date, meter_id, dimension, hour, sum, max from workspace.usage_deltas
+             where workspace_id = $1 and usage_date = any($2)
+           ) as hours group by 1, 2, 3, 4"#,
+        workspace_id.uuid(),
+        days,
+    )
+    .fetch_all(connection)
+    .await?;
+    let usage = rows.into_iter().map(|row| {
+        let (sum, max) = (row.sum, Decimal::from(row.max));
+        let (meter_id, dimension, hour) = (row.meter_id, row.dimension, row.hour);
+        (row.usage_date, HourlyUsage { meter_id, dimension, retention_days: 0, hour, sum, max })
+    });
+    Ok(usage.collect())
+}
+
+/// Takes sums back from hours that are folded, in nobody else's hands; answers how many hours there were.
+pub async fn take_back(connection: &mut PgConnection, taken: &[(Slot<'_>, Delta)]) -> sqlx::Result<u64> {
+    let ids: Vec<_> = taken.iter().map(|(slot, _)| slot.workspace_id.uuid()).collect();
+    let days: Vec<_> = taken.iter().map(|(slot, _)| slot.usage_date.date()).collect();
+    let meters: Vec<_> = taken.iter().map(|(slot, _)| slot.meter_id).collect();
+    let dimensions: Vec<_> = taken.iter().map(|(slot, _)| slot.dimension.to_owned()).collect();
+    let hours: Vec<_> = taken.iter().map(|(slot, _)| slot.hour).collect();
+    let late: Vec<_> = taken.iter().map(|(slot, _)| slot.is_late).collect();
+    let sums: Result<Vec<_>, _> =
+        taken.iter().map(|(_, delta)| Decimal::try_from_i128_with_scale(delta.sum, 0)).collect();
+    let sums = sums.map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let counts: Vec<_> = taken.iter().map(|(_, delta)| delta.record_count).collect();
+    let done = sqlx::query!(
+        "update workspace.hourly_usage h set sum = h.sum - t.sum, record_count = h.record_count - t.record_count, \
+           in_time_sum = h.in_time_sum - case when t.is_late then 0 else t.sum end, \
+           in_time_count = h.in_time_count - case when t.is_late then 0 else t.record_count end \
+         from unnest($1::uuid[], $2::date[], $3::smallint[], $4::text[], $5::smallint[], $6::boolean[], $7::numeric[], $8::bigint[]) \
+           as t (workspace_id, usage_date, meter_id, dimension, hour, is_late, sum, record_count) \
+         where h.workspace_id = t.workspace_id and h.usage_date = t.usage_date and h.meter_id = t.meter_id \
+           and h.dimension = t.dimension and h.hour = t.hour",
+        &ids,
+        &days,
+        &meters,
+        &dimensions,
+        &hours,
+        &late,
+        &sums,
+        &counts,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Finds the largest quantity of an hour again among its records, after some were taken back. Until the day is closed that is also the largest that
+/// came in time.
+pub async fn find_max_again(connection: &mut PgConnection, slot: Slot<'_>) -> sqlx::Result<()> {
+    let start = slot.usage_date.start() + time::Duration::hours(i64::from(slot.hour));
+    sqlx::query!(
+        "update workspace.hourly_usage h set max = f.max, in_time_max = case when $7 then h.in_time_max else f.max end \
+         from (select coalesce(max(r.quantity), 0) as max from workspace.usage_records r join workspace.meters m using (meter_id) \
+           where r.usage_date = $2 and r.workspace_id = $1 and m.measure_id = $3 and r.dimension = $4 \
+             and r.event_time >= $6 and r.event_time < $6 + interval '1 hour' \
+             and not exists (select 1 from workspace.usage_voids v where v.workspace_id = r.workspace_id \
+               and v.usage_date = r.usage_date and v.event_id = r.event_id)) as f \
+         where h.workspace_id = $1 and h.usage_date = $2 and h.meter_id = $3 and h.dimension = $4 and h.hour = $5",
+        slot.workspace_id.uuid(),
+        slot.usage_date.date(),
+        slot.meter_id,
+        slot.dimension,
+        slot.hour,
+        start,
+        slot.is_late,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
 }

@@ -16,4 +16,6 @@ pub mod usage_deltas;
 pub mod usage_points;
 pub mod usage_records;
 pub mod usage_sources;
+pub mod usage_suspects;
+pub mod usage_voids;
 pub mod workspaces;

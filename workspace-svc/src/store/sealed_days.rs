@@ -5,17 +5,24 @@ use chassis::failure::Corrupt;
 use chassis::id::{BillingAccountId, WorkspaceId};
 use chassis::site::SiteClass;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::domain::daily_usage::DailyLine;
 use crate::domain::sealed_day::SealedDay;
 
-pub async fn insert(connection: &mut PgConnection, day: &SealedDay, now: OffsetDateTime) -> sqlx::Result<()> {
+/// Inserts a day, measured here, or brought from a source.
+pub async fn insert(
+    connection: &mut PgConnection,
+    day: &SealedDay,
+    source: Option<&str>,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
     let digest = day.digest();
     sqlx::query!(
         "insert into workspace.sealed_days (workspace_id, usage_date, billing_account_id, currency, site_class, bound_at, \
-         canonical, digest, sealed_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         canonical, digest, sealed_at, origin, source) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, case when $10::text is null then 'MEASURED' else 'IMPORTED' end, $10)",
         day.workspace_id.uuid(),
         day.usage_date.date(),
         day.billing_account_id.uuid(),
@@ -25,6 +32,7 @@ pub async fn insert(connection: &mut PgConnection, day: &SealedDay, now: OffsetD
         day.canonical(),
         digest.as_slice(),
         now,
+        source,
     )
     .execute(&mut *connection)
     .await?;
@@ -50,26 +58,68 @@ pub async fn insert(connection: &mut PgConnection, day: &SealedDay, now: OffsetD
 /// The digests of a day, in order of workspace id.
 pub async fn digests(connection: &mut PgConnection, day: UsageDate) -> sqlx::Result<Vec<Vec<u8>>> {
     sqlx::query_scalar!(
-        "select digest from workspace.sealed_days where usage_date = $1 order by workspace_id",
+        "select digest from workspace.sealed_days where usage_date = $1 and origin = 'MEASURED' order by workspace_id",
         day.date(),
     )
     .fetch_all(connection)
     .await
 }
 
-/// Whether a workspace's day is sealed.
-pub async fn exists(
+/// The digest of a workspace's sealed day.
+pub async fn digest(
     connection: &mut PgConnection,
     workspace_id: WorkspaceId,
     day: UsageDate,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<Option<Vec<u8>>> {
     sqlx::query_scalar!(
-        r#"select exists (select 1 from workspace.sealed_days where workspace_id = $1 and usage_date = $2) as "exists!""#,
+        "select digest from workspace.sealed_days where workspace_id = $1 and usage_date = $2",
         workspace_id.uuid(),
         day.date(),
     )
-    .fetch_one(connection)
+    .fetch_optional(connection)
     .await
+}
+
+/// Which of a workspace's days are sealed, and whether something has come late since.
+pub async fn list_of_workspace(
+    connection: &mut PgConnection,
+    workspace_id: WorkspaceId,
+    (first, last): (UsageDate, UsageDate),
+) -> sqlx::Result<Vec<(Date, bool)>> {
+    let rows = sqlx::query!(
+        r#"select s.usage_date, l.workspace_id is not null as "changed!" from workspace.sealed_days s
+           left join workspace.late_usage l on l.workspace_id = s.workspace_id and l.usage_date = s.usage_date
+           where s.workspace_id = $1 and s.usage_date between $2 and $3"#,
+        workspace_id.uuid(),
+        first.date(),
+        last.date(),
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.usage_date, row.changed)).collect())
+}
+
+/// The lines of a workspace's sealed days.
+pub async fn lines_of_workspace(
+    connection: &mut PgConnection,
+    workspace_id: WorkspaceId,
+    (first, last): (UsageDate, UsageDate),
+) -> sqlx::Result<Vec<(Date, DailyLine)>> {
+    let rows = sqlx::query!(
+        "select usage_date, item, dimension, retention_days, quantity from workspace.sealed_lines \
+         where workspace_id = $1 and usage_date between $2 and $3",
+        workspace_id.uuid(),
+        first.date(),
+        last.date(),
+    )
+    .fetch_all(connection)
+    .await?;
+    let line =
+        |item, dimension, retention_days, quantity| DailyLine { item, dimension, retention_days, quantity };
+    let lines = rows
+        .into_iter()
+        .map(|row| (row.usage_date, line(row.item, row.dimension, row.retention_days, row.quantity)));
+    Ok(lines.collect())
 }
 
 /// Where a page of sealed days ends.
@@ -92,7 +142,7 @@ pub async fn list(
 ) -> sqlx::Result<Vec<(SealedDay, Vec<u8>)>> {
     let rows = sqlx::query!(
         "select workspace_id, billing_account_id, currency, site_class, bound_at, digest from workspace.sealed_days \
-         where usage_date = $1 and ($2::uuid is null or (billing_account_id, bound_at, workspace_id) > ($2, $3, $4)) \
+         where usage_date = $1 and origin = 'MEASURED' and ($2::uuid is null or (billing_account_id, bound_at, workspace_id) > ($2, $3, $4)) \
          order by billing_account_id, bound_at, workspace_id limit $5",
         day.date(),
         after.map(|cursor| cursor.billing_account_id.uuid()),
@@ -149,7 +199,7 @@ async fn lines(
 /// How many days of workspaces are a payer's to pay. Found by its bindings: sealed days have no index by payer.
 pub async fn count_of_payer(connection: &mut PgConnection, payer: BillingAccountId) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
-        r#"select count(*) as "count!" from workspace.sealed_days s where s.billing_account_id = $1
+        r#"select count(*) as "count!" from workspace.sealed_days s where s.billing_account_id = $1 and s.origin = 'MEASURED'
              and s.workspace_id in (select b.workspace_id from workspace.bindings b where b.billing_account_id = $1)"#,
         payer.uuid(),
     )

@@ -98,18 +98,22 @@ pub enum Which {
     Any,
     /// Those of a day that came before it was closed.
     InTime(UsageDate),
+    /// Those of a workspace's day.
+    Of(WorkspaceId, UsageDate),
 }
 
 /// Folds so many deltas at most into their hours; answers how many. In one statement: each is in one place or the other at any moment.
 pub async fn fold(connection: &mut PgConnection, which: Which, limit: i64) -> sqlx::Result<i64> {
-    let day = match which {
-        Which::Any => None,
-        Which::InTime(day) => Some(day.date()),
+    let (day, of) = match which {
+        Which::Any => (None, None),
+        Which::InTime(day) => (Some(day.date()), None),
+        Which::Of(workspace_id, day) => (Some(day.date()), Some(workspace_id.uuid())),
     };
     sqlx::query_scalar!(
         r#"with taken as (
              delete from workspace.usage_deltas where ctid = any (array(select ctid from workspace.usage_deltas
-               where $1::date is null or (usage_date = $1 and not is_late) limit $2))
+               where $1::date is null or (usage_date = $1 and case when $3::uuid is null then not is_late else workspace_id = $3 end)
+               limit $2))
              returning workspace_id, usage_date, meter_id, dimension, hour, is_late, sum, max, record_count
            ), folded as (
              insert into workspace.hourly_usage as h (workspace_id, usage_date, meter_id, dimension, hour, sum, max, record_count,
@@ -125,6 +129,7 @@ pub async fn fold(connection: &mut PgConnection, which: Which, limit: i64) -> sq
            ) select count(*) as "count!" from taken"#,
         day,
         limit,
+        of,
     )
     .fetch_one(connection)
     .await

@@ -1,6 +1,6 @@
 //! `workspace.usage_records`: written by COPY, in its binary format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chassis::civil::UsageDate;
 use chassis::failure::broken_constraint;
@@ -144,4 +144,56 @@ pub async fn probe(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Result<
         }
     }
     Ok(found)
+}
+
+/// A record that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// Its id.
+    pub event_id: Uuid,
+    /// When it happened.
+    pub event_time: OffsetDateTime,
+    /// Of which meter.
+    pub meter_id: i16,
+    /// Of which index or rule.
+    pub dimension: String,
+    /// How much.
+    pub quantity: i64,
+    /// It came after its day was closed.
+    pub is_late: bool,
+}
+
+/// Those of a workspace and day that have one of these ids.
+pub async fn find(
+    connection: &mut PgConnection,
+    workspace_id: WorkspaceId,
+    day: UsageDate,
+    event_ids: &[Uuid],
+) -> sqlx::Result<Vec<StoredRecord>> {
+    sqlx::query_as!(
+        StoredRecord,
+        "select event_id, event_time, meter_id, dimension, quantity, is_late from workspace.usage_records \
+         where usage_date = $2 and workspace_id = $1 and event_id = any($3) order by event_id",
+        workspace_id.uuid(),
+        day.date(),
+        event_ids,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// When those of these keys that are there happened.
+pub async fn times(
+    connection: &mut PgConnection,
+    keys: &[Key],
+) -> sqlx::Result<HashMap<Key, OffsetDateTime>> {
+    let probed = probe(&mut *connection, keys).await?;
+    let mut times = HashMap::new();
+    for (key, known) in keys.iter().zip(probed) {
+        if known.is_some() {
+            let found = find(&mut *connection, key.workspace_id, key.usage_date, &[key.event_id]).await?;
+            times.extend(found.into_iter().map(|record| (*key, record.event_time)));
+        }
+    }
+    Ok(times)
 }

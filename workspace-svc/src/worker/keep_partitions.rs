@@ -1,4 +1,4 @@
-//! Makes the partitions of the days to come, so that ingest finds them.
+//! Makes the partitions of the days to come, so that ingest finds them, and drops those that nobody needs any more.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use chassis::server::Frame;
 use chassis::worker::Pace;
 
 use crate::app::App;
+use crate::app::drop_partitions::drop_partitions;
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -20,6 +21,7 @@ pub fn start(frame: &Frame, app: App) {
         async move {
             let days: BTreeSet<_> = (0..=DAYS_AHEAD).map(|ahead| app.today().plus_days(ahead)).collect();
             app.have_partitions(&days).await?;
+            drop_partitions(&app).await?;
             Ok(Pace::Idle)
         }
     });

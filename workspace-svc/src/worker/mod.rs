@@ -2,4 +2,5 @@
 
 pub mod fold_usage;
 pub mod keep_partitions;
+pub mod seal_days;
 pub mod tell_of_countdowns;

@@ -1,0 +1,26 @@
+//! Seals every day an hour after its end. What was missed, while no process ran, is made up for, the oldest day first.
+
+use std::time::Duration;
+
+use chassis::server::Frame;
+use chassis::worker::Pace;
+
+use crate::app::App;
+use crate::app::seal_day::seal_next_due;
+
+/// How often it looks.
+const INTERVAL: Duration = Duration::from_secs(20);
+
+/// Starts the loop. Several processes may do it: they take turns.
+pub fn start(frame: &Frame, app: App) {
+    frame.spawn_worker("seal_days", INTERVAL, move || {
+        let app = app.clone();
+        async move {
+            match seal_next_due(&app).await {
+                Ok(Some(_)) => Ok(Pace::Again),
+                Ok(None) => Ok(Pace::Idle),
+                Err(failure) => Err(anyhow::anyhow!("{failure:?}")),
+            }
+        }
+    });
+}
