@@ -182,12 +182,14 @@ const WORKSPACE: &[(&str, &str, Breach)] = &[
     ("meters", "meters_minimum_check", Set("minimum = 2")),
     ("meters", "meters_rounding_check", Set("rounding = 'X'")),
     ("meters", "meters_step_check", Set("step = 0, rounding = 'UP', reduction = 'SUM'")),
-    ("meters", "meters_weight_check", Set("weight = 0")),
+    ("meters", "meters_weight_check", Set("weight = 0, reduction = 'SUM'")),
     ("hourly_usage", "hourly_usage_count_check", Set("record_count = -1")),
     ("hourly_usage", "hourly_usage_hour_check", Set("hour = 25")),
     ("hourly_usage", "hourly_usage_max_check", Set("max = -1")),
     ("hourly_usage", "hourly_usage_sum_check", Set("in_time_sum = -1")),
     ("meters", "meters_max_check", Set("reduction = 'MAX', weight = 2")),
+    ("usage_keys", "usage_keys_counted_check", Set("in_time_counted = counted + 1")),
+    ("usage_keys", "usage_keys_hours_check", Set("hours = 0")),
     ("usage_voids", "usage_voids_counted_check", Set("counted = -1")),
     ("usage_voids", "usage_voids_hour_check", Set("hour = 24")),
     ("usage_voids", "usage_voids_reason_check", Set("reason = ''")),
@@ -409,6 +411,8 @@ async fn fill(admin: &mut PgConnection) {
                  insert into workspace.usage_voids (workspace_id, usage_date, event_id, meter_id, dimension, hour, counted, is_late, reason, \
                    caller, voided_at) select workspace_id, usage_date, event_id, meter_id, '', 0, 1, false, 'x', 'x', now() \
                    from workspace.usage_records limit 1; \
+                 insert into workspace.usage_keys (key_hash, workspace_id, meter_id, dimension, usage_date, hours, late_hours, counted, \
+                   in_time_counted) select gen_random_uuid(), workspace_id, 22, '', usage_date, 1, 0, 1, 1 from workspace.usage_records limit 1; \
                  insert into workspace.usage_suspects (workspace_id, usage_date, event_id, other_date, noted_at) \
                    select workspace_id, '2026-11-26', gen_random_uuid(), '2026-11-25', now() from workspace.workspaces limit 1; \
                  insert into workspace.late_usage (workspace_id, usage_date, record_count, point_count, key_count, void_count, first_at, last_at) \

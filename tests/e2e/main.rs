@@ -36,6 +36,7 @@ mod settlement;
 mod trace;
 mod trials;
 mod usage_corrections;
+mod usage_meters;
 mod usage_over_time;
 mod usage_to_bill;
 mod work;

@@ -319,8 +319,17 @@ const INVARIANTS: &[(&str, &str)] = &[
                filter (where v.event_id is null), 0) as sum \
            from workspace.usage_records r join workspace.meters m using (meter_id) left join workspace.usage_voids v \
              on v.workspace_id = r.workspace_id and v.usage_date = r.usage_date and v.event_id = r.event_id group by 1, 2, 3, 4, 5) as r \
-         full join workspace.hourly_usage h using (workspace_id, usage_date, meter_id, dimension, hour) \
+         full join (select * from workspace.hourly_usage where meter_id not in (select meter_id from workspace.meters \
+           where counting <> 'QUANTITY')) as h using (workspace_id, usage_date, meter_id, dimension, hour) \
          where (r.count, r.in_time, r.sum) is distinct from (h.record_count, h.in_time_count, h.sum)",
+    ),
+    (
+        "hours of keys add up to the keys",
+        "select concat_ws(' ', workspace_id, usage_date, meter_id, dimension) from (\
+           select workspace_id, usage_date, meter_id, dimension, sum(counted) as sum, sum(in_time_counted) as in_time_sum \
+             from workspace.usage_keys k join workspace.meters m using (meter_id) where m.counting = 'DISTINCT_DAY' group by 1, 2, 3, 4) as k \
+         full join (select * from workspace.hourly_usage where hour = 24) as h using (workspace_id, usage_date, meter_id, dimension) \
+         where (k.sum, k.in_time_sum) is distinct from (h.sum, h.in_time_sum)",
     ),
     (
         "digests chain per workspace",

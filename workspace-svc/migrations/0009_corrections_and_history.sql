@@ -22,6 +22,25 @@ comment on table workspace.usage_voids is 'Records that were counted and taken b
 comment on column workspace.usage_voids.meter_id is 'The measure that it was taken from';
 comment on column workspace.usage_voids.is_late is 'Taken back after its day was closed: still on the sealed day, for an adjustment';
 
+create table workspace.usage_keys (
+    workspace_id uuid not null,
+    usage_date date not null,
+    meter_id smallint not null,
+    dimension text not null,
+    key_hash uuid not null,
+    hours integer not null,
+    late_hours integer not null,
+    counted bigint not null,
+    in_time_counted bigint not null,
+    constraint usage_keys_pkey primary key (key_hash, workspace_id, meter_id, dimension, usage_date),
+    constraint usage_keys_hours_check check (hours between 0 and 16777215 and late_hours between 0 and 16777215 and hours | late_hours > 0),
+    constraint usage_keys_counted_check check (counted between 0 and 999999999999999999 and in_time_counted between 0 and counted)
+) partition by range (usage_date);
+comment on table workspace.usage_keys is 'Keys that were seen on a day, each once, with the hours in which it was; in daily partitions, kept 40 days; distributed by workspace_id';
+comment on column workspace.usage_keys.key_hash is 'The first 16 bytes of SHA-256 of the key: two of a workspace''s keys are taken for one with a chance of 2^-64 at 2^32 keys';
+comment on column workspace.usage_keys.hours is 'A bit for each hour in which it was seen in time; late_hours those in which it was seen after the close alone';
+comment on column workspace.usage_keys.counted is 'What it counts for, by the largest size that it was seen with; in_time_counted by the largest that came in time';
+
 create table workspace.usage_suspects (
     workspace_id uuid not null,
     usage_date date not null,
@@ -42,7 +61,20 @@ alter table workspace.sealed_days add constraint sealed_days_source_check check 
 comment on column workspace.sealed_days.origin is 'IMPORTED days were billed elsewhere: they are read, and are in no manifest';
 
 grant select, insert on workspace.usage_voids to tallystick_workspace_app;
+grant select, insert, update (hours, late_hours, counted, in_time_counted) on workspace.usage_keys to tallystick_workspace_app;
 grant select, insert on workspace.usage_suspects to tallystick_workspace_app;
+
+create or replace function workspace.make_usage_partition(day date) returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+    month constant date := date_trunc('month', day);
+begin
+    perform pg_advisory_xact_lock(3490, 0);
+    perform workspace.make_partition('usage_records', 'usage_records_' || to_char(day, 'YYYYMMDD'), day, day + 1);
+    perform workspace.make_partition('usage_keys', 'usage_keys_' || to_char(day, 'YYYYMMDD'), day, day + 1);
+    perform workspace.make_partition('hourly_usage', 'hourly_usage_' || to_char(month, 'YYYYMM'), month, (month + interval '1 month')::date);
+end
+$$;
 
 -- An old partition goes in two steps: it is detached, which waits for ingest and gives up before ingest would wait for it, and dropped when nothing
 -- can see it any more. Only the records of a sealed day go, and hours only of a month whose every day is sealed or was before the first seal.
@@ -52,10 +84,10 @@ declare
     parent constant text := regexp_replace(name, '_[0-9]+$', '');
     day constant date := to_date(rpad(regexp_replace(name, '^.*_', ''), 8, '01'), 'YYYYMMDD');
 begin
-    if parent not in ('usage_records', 'hourly_usage') or to_regclass('workspace.' || name) is null then
+    if parent not in ('usage_records', 'usage_keys', 'hourly_usage') or to_regclass('workspace.' || name) is null then
         raise exception 'no partition %', name using errcode = 'undefined_table';
     end if;
-    if not exists (select 1 from workspace.day_fences f where f.usage_date = day and f.state = 'SEALED') and parent = 'usage_records' then
+    if not exists (select 1 from workspace.day_fences f where f.usage_date = day and f.state = 'SEALED') and parent <> 'hourly_usage' then
         raise exception '% is not sealed', day using errcode = 'object_not_in_prerequisite_state';
     end if;
     if exists (select 1 from pg_catalog.pg_inherits i where i.inhrelid = to_regclass('workspace.' || name)) then
@@ -75,7 +107,7 @@ grant execute on function workspace.detach_usage_partition to tallystick_workspa
 create function workspace.drop_detached_partition(name text) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
-    if name !~ '^(usage_records|hourly_usage)_[0-9]{6,8}$'
+    if name !~ '^(usage_records|usage_keys|hourly_usage)_[0-9]{6,8}$'
        or exists (select 1 from pg_catalog.pg_inherits i where i.inhrelid = to_regclass('workspace.' || name)) then
         raise exception '% is no detached partition', name using errcode = 'object_not_in_prerequisite_state';
     end if;
@@ -90,7 +122,7 @@ create function workspace.old_usage_partitions(records_before date, hours_before
 language sql stable set search_path = '' as $$
     select c.relname::text from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where n.nspname = 'workspace' and c.relkind = 'r'
-      and ((c.relname ~ '^usage_records_[0-9]{8}$' and right(c.relname, 8) < to_char(records_before, 'YYYYMMDD'))
+      and ((c.relname ~ '^usage_(records|keys)_[0-9]{8}$' and right(c.relname, 8) < to_char(records_before, 'YYYYMMDD'))
         or (c.relname ~ '^hourly_usage_[0-9]{6}$' and right(c.relname, 6) < to_char(hours_before, 'YYYYMM')))
     order by 1
 $$;

@@ -5,6 +5,8 @@ pub mod clients;
 pub mod databases;
 pub mod demonstration;
 pub mod journey;
+pub mod load_usage;
 pub mod prices;
 pub mod screen;
 pub mod stack;
+pub mod usage_file;

@@ -15,7 +15,9 @@ use chassis::site::Site;
 use chassis::telemetry::{self, LogFormat};
 use clap::{Parser, Subcommand};
 use local::bill_file::{self, Job};
+use local::load_usage::{self, Load};
 use local::stack::{SERVICES, Stack, StackConfig};
+use local::usage_file::Format;
 use local::{databases, demonstration, prices, screen};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 const HORIZON_DAYS: i64 = 34;
 /// A token lives ten minutes: the file has a new one well before.
 const TOKEN_REFRESH: Duration = Duration::from_secs(240);
+
+/// Where the token is, below the home.
+const TOKEN_FILE: &str = "operator.token";
 
 /// All of Tallystick in one process, on a PostgreSQL of its own. Without a command: the demonstration, then it keeps serving.
 #[derive(Parser)]
@@ -71,6 +76,24 @@ enum Command {
         #[arg(long, default_value = "")]
         voucher: String,
     },
+    /// Sends a file of usage records to services that run, and counts each once, however often it is sent. What is refused is
+    /// written beside the file.
+    Ingest {
+        /// CSV with the header workspace_id,event_id,event_time,meter,dimension,quantity, or CloudEvents, one in each line.
+        file: PathBuf,
+        /// What is in it; by default CSV in .csv, CloudEvents in .jsonl and .ndjson.
+        #[arg(long)]
+        format: Option<Format>,
+        /// Where workspace-svc is; by default the one of this machine, on the second port.
+        #[arg(long)]
+        address: Option<String>,
+        /// What the event ids of a CSV file are ids of, unless they are UUIDs; by default the file's name. An event names its own.
+        #[arg(long)]
+        source: Option<String>,
+        /// The token of an operator or service; by default the one that is renewed while `up` or the demonstration serves.
+        #[arg(long)]
+        token_file: Option<PathBuf>,
+    },
     /// Removes everything that earlier runs left, and ends.
     Reset {
         /// With DATABASE_URL: yes, drop every database named tallystick or tallystick_... on that server.
@@ -107,6 +130,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(Command::Reset { yes }) = arguments.command {
         return reset(&home, arguments.database_url.as_deref(), yes).await;
     }
+    if let Some(Command::Ingest { file, format, address, source, token_file }) = arguments.command {
+        let near = || format!("http://127.0.0.1:{}", arguments.port_base.saturating_add(1));
+        let address = address.unwrap_or_else(near);
+        let token_file = token_file.unwrap_or_else(|| home.join(TOKEN_FILE));
+        return ingest(Load { format: Format::given(format, &file)?, file, source, address, token_file })
+            .await;
+    }
     let filter = std::env::var("LOG_FILTER").unwrap_or_else(|_| "warn".to_owned());
     let otlp = std::env::var("OTLP_ENDPOINT").ok();
     let telemetry = telemetry::start("tallystick-local", &filter, LogFormat::Plain, otlp.as_deref())?;
@@ -139,7 +169,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let site = Site::from_word(&site).with_context(|| format!("--site {site}"))?;
             bill(&place, Job { text, day, site, currency_code: currency, top_up, voucher }).await
         }
-        Some(Command::Reset { .. }) => Ok(()),
+        Some(Command::Ingest { .. } | Command::Reset { .. }) => Ok(()),
     };
     place.telemetry.shutdown();
     if let Some(cluster) = place.cluster {
@@ -206,7 +236,7 @@ async fn serve(place: &Place, mut stack: Stack) -> anyhow::Result<()> {
         screen::step(&format!("metrics: http://{metrics}/metrics"));
     }
     screen::line("\nServing. Ctrl-C stops.");
-    let file = place.home.join("operator.token");
+    let file = place.home.join(TOKEN_FILE);
     loop {
         write_token(&file, &stack.operator)?;
         tokio::select! {
@@ -234,7 +264,7 @@ fn write_token(file: &std::path::Path, operator: &Signer) -> anyhow::Result<()> 
 fn print_lines_to_copy(place: &Place, stack: &Stack, played: Option<&demonstration::Played>) {
     let [account, workspace, billing, settlement] = stack.addresses;
     let home = place.home.canonicalize().unwrap_or_else(|_| place.home.clone());
-    let file = home.join("operator.token");
+    let file = home.join(TOKEN_FILE);
     screen::heading("Operator token (lives ten minutes; the file is renewed while this runs)");
     match stack.operator.token(&SERVICES.map(|service| service.name)) {
         Ok(token) => screen::line(&token),
@@ -296,6 +326,17 @@ async fn bill(place: &Place, job: Job) -> anyhow::Result<()> {
     let billed = bill_file::bill(&stack.clients()?, &job).await;
     stack.stop().await?;
     billed.map(drop)
+}
+
+async fn ingest(load: Load) -> anyhow::Result<()> {
+    let report = load_usage::load(&load).await?;
+    load_usage::show(&report);
+    if let Some(undelivered) = report.undelivered {
+        let again = "run it again: what was counted is not counted twice";
+        return Err(anyhow::Error::new(undelivered).context(format!("not everything was sent; {again}")));
+    }
+    anyhow::ensure!(report.counts.refused == 0, "{} lines were refused", report.counts.refused);
+    Ok(())
 }
 
 async fn reset(home: &std::path::Path, database_url: Option<&str>, yes: bool) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::app::seal_day::SealRejection;
 use crate::domain::daily_usage::DailyLine;
-use crate::domain::meter::{Meter, Reduction};
+use crate::domain::meter::{Counting, Meter, Meters, Reduction, Rounding};
 use crate::domain::retention::DataType;
 use crate::domain::sealed_day::{Manifest, SealedDay};
 use crate::domain::usage_record::UsageRefusal;
@@ -27,7 +27,12 @@ pub fn data_type(data_type: DataType) -> wire::DataType {
     }
 }
 
-pub fn meter(meter: &Meter) -> wire::Meter {
+pub fn meter(meter: &Meter, meters: &Meters) -> wire::Meter {
+    let counting = match meter.counting {
+        Counting::Quantity => wire::meter::Counting::Quantity,
+        Counting::DistinctDay => wire::meter::Counting::DistinctDay,
+        Counting::DistinctHour => wire::meter::Counting::DistinctHour,
+    };
     let reduction = match meter.reduction {
         Reduction::Sum => wire::meter::Reduction::Sum,
         Reduction::Max => wire::meter::Reduction::Max,
@@ -42,6 +47,13 @@ pub fn meter(meter: &Meter) -> wire::Meter {
         start_date: Some(date(meter.effective_from)),
         end_date: meter.effective_until.map(date),
         trial_quota: meter.trial_quota,
+        counting: counting.into(),
+        measure: meters.get(meter.measure_id).map(|measure| measure.meter.clone()).unwrap_or_default(),
+        weight: meter.weight,
+        step: meter.steps.map_or(0, |steps| steps.step),
+        free_quantity: meter.steps.map_or(0, |steps| steps.free),
+        rounds_up: meter.steps.is_some_and(|steps| steps.rounding == Rounding::Up),
+        minimum: meter.steps.map_or(0, |steps| steps.minimum),
     }
 }
 

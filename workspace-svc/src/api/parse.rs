@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::app::bind_workspace::Agreement;
 use crate::domain::lock::LockCause;
 use crate::domain::retention::DataType;
+use crate::domain::usage_key::{self, UsageKey};
 use crate::domain::usage_point::UsagePoint;
 use crate::domain::usage_record::{QUANTITY_MAX, UsageRecord, UsageRefusal};
 use crate::domain::workspace::Language;
@@ -21,6 +22,7 @@ use crate::peers::accounts::Proof;
 pub const BATCH_RECORDS_MAX: usize = 5_000;
 /// And more bytes.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+const KEY_BYTES_MAX: usize = 512;
 const DIMENSION_LENGTH_MAX: usize = 64;
 const RETENTION_DAYS_MAX: i32 = 3_600;
 
@@ -68,6 +70,25 @@ pub fn record(record: wire::UsageRecord) -> Result<UsageRecord, UsageRefusal> {
         dimension: dimension(record.dimension)?,
         quantity: quantity(&record.quantity)?,
         meter: record.meter,
+    })
+}
+
+/// A key.
+pub fn key(key: wire::UsageKey) -> Result<UsageKey, UsageRefusal> {
+    if !(1..=KEY_BYTES_MAX).contains(&key.key.len()) {
+        return Err(malformed("key", format!("must be 1 to {KEY_BYTES_MAX} bytes")));
+    }
+    let size = match key.size.as_str() {
+        "" => 0,
+        text => quantity(text).map_err(|_| malformed("size", "must be empty or a decimal integer"))?,
+    };
+    Ok(UsageKey {
+        workspace_id: workspace_id(&key.workspace_id)?,
+        event_time: time("event_time", key.event_time.as_ref())?,
+        dimension: dimension(key.dimension)?,
+        key_hash: usage_key::hash(&key.key),
+        size,
+        meter: key.meter,
     })
 }
 

@@ -18,10 +18,10 @@ use tallystick_proto::workspace::v1::{
     UsageServiceListLateUsageRequest, UsageServiceListLateUsageResponse, UsageServiceListMetersRequest,
     UsageServiceListMetersResponse, UsageServiceListSuspectUsageRequest,
     UsageServiceListSuspectUsageResponse, UsageServiceLookupRequest, UsageServiceLookupResponse,
-    UsageServiceQueryRequest, UsageServiceQueryResponse, UsageServiceReportPointsRequest,
-    UsageServiceReportPointsResponse, UsageServiceSealDayRequest, UsageServiceSealDayResponse,
-    UsageServiceStreamSealedDaysRequest, UsageServiceStreamSealedDaysResponse, UsageServiceVoidRequest,
-    UsageServiceVoidResponse,
+    UsageServiceQueryRequest, UsageServiceQueryResponse, UsageServiceReportKeysRequest,
+    UsageServiceReportKeysResponse, UsageServiceReportPointsRequest, UsageServiceReportPointsResponse,
+    UsageServiceSealDayRequest, UsageServiceSealDayResponse, UsageServiceStreamSealedDaysRequest,
+    UsageServiceStreamSealedDaysResponse, UsageServiceVoidRequest, UsageServiceVoidResponse,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,6 +35,7 @@ use crate::app::App;
 use crate::app::ingest_together::ingest_together;
 use crate::app::ingest_usage::Ingested;
 use crate::app::read_usage::{self, Cursor};
+use crate::app::report_keys::report_keys;
 use crate::app::report_points::report_points;
 use crate::app::seal_day::seal_day;
 
@@ -192,6 +193,22 @@ impl UsageService for Room {
         }))
     }
 
+    async fn report_keys(
+        &self,
+        request: Request<UsageServiceReportKeysRequest>,
+    ) -> Result<Response<UsageServiceReportKeysResponse>, Status> {
+        let request = request.into_inner();
+        check_batch("keys", request.keys.len(), request.encoded_len())?;
+        let parsed: Vec<_> = request.keys.into_iter().map(parse::key).collect();
+        let reported = report_keys(&self.app, &parsed).await?;
+        Ok(Response::new(UsageServiceReportKeysResponse {
+            new_count: count(reported.new_count),
+            known_count: count(reported.known_count),
+            late_count: count(reported.late_count),
+            refusals: convert::refusals(reported.refusals),
+        }))
+    }
+
     async fn list_meters(
         &self,
         request: Request<UsageServiceListMetersRequest>,
@@ -211,7 +228,7 @@ impl UsageService for Room {
             .collect();
         let paged = page.close(rows, |meter| meter.meter_id.to_string());
         Ok(Response::new(UsageServiceListMetersResponse {
-            meters: paged.rows.into_iter().map(convert::meter).collect(),
+            meters: paged.rows.into_iter().map(|row| convert::meter(row, &meters)).collect(),
             next_page_token: paged.next_page_token,
         }))
     }

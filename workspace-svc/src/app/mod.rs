@@ -17,6 +17,7 @@ pub mod manage_members;
 pub mod query_usage;
 pub mod read_usage;
 pub mod read_workspaces;
+pub mod report_keys;
 pub mod report_points;
 pub mod retire_account;
 pub mod seal_day;

@@ -13,8 +13,10 @@ use super::App;
 use crate::domain::daily_usage::{DailyLine, DayRules, HourlyUsage, reduce};
 use crate::domain::meter::Meters;
 use crate::domain::retention::RetentionPolicy;
+use crate::domain::usage_key::SeenTogether;
 use crate::domain::usage_period::{Granularity, Sums, UsedPeriod};
 use crate::store;
+use crate::store::usage_records::Late;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -64,16 +66,21 @@ struct Rules<'a> {
 }
 
 impl Rules<'_> {
+    fn of(&self, day: UsageDate) -> DayRules<'_> {
+        let commercial_from = self.commercial_from.unwrap_or_else(|| day.start());
+        DayRules { day, meters: self.meters, policies: self.policies, commercial_from }
+    }
+
     /// A trial's usage is shown as used, though it is free.
     fn lines(
         &self,
         id: WorkspaceId,
         day: UsageDate,
         usage: &[HourlyUsage],
+        keys: &[SeenTogether],
     ) -> Result<Vec<DailyLine>, Failure<Refusal>> {
-        let commercial_from = self.commercial_from.unwrap_or_else(|| day.start());
-        let rules = DayRules { day, meters: self.meters, policies: self.policies, commercial_from };
-        reduce(rules, usage).map_err(|unreducible| Failure::fatal(format!("{id} on {day}: {unreducible}")))
+        reduce(self.of(day), usage, keys)
+            .map_err(|unreducible| Failure::fatal(format!("{id} on {day}: {unreducible}")))
     }
 }
 
@@ -114,8 +121,12 @@ pub async fn query_usage(app: &App, asked: &Asked) -> Result<Option<Used>, Failu
     let mut hours = hours_of(&mut connection, id, &open).await?;
     for day in &open {
         let Some(usage) = hours.remove(&day.date()) else { continue };
+        let keys = match rules.of(*day).divides_day() && !by_hour {
+            true => store::usage_keys::list_together(&mut connection, id, *day, Late::Included).await?,
+            false => Vec::new(),
+        };
         for (hour, usage) in if by_hour { apart(usage) } else { BTreeMap::from([(0, usage)]) } {
-            for line in rules.lines(id, *day, &usage)? {
+            for line in rules.lines(id, *day, &usage, &keys)? {
                 put(*day, hour, &line).ok_or_else(too_much)?;
             }
         }

@@ -18,6 +18,7 @@ use crate::domain::daily_usage::{DayRules, HourlyUsage, reduce};
 use crate::domain::meter::Meters;
 use crate::domain::retention::RetentionPolicy;
 use crate::domain::sealed_day::{Manifest, SealedDay, manifest_digest};
+use crate::domain::usage_key::SeenTogether;
 use crate::domain::workspace::Workspace;
 use crate::store;
 use crate::store::usage_records::Late;
@@ -88,7 +89,7 @@ async fn seal_chunk(app: &App, day: UsageDate) -> Result<bool, Failure<SealRejec
     if workspaces.is_empty() {
         return Ok(false);
     }
-    let facts = load(&mut tx, day, &workspaces).await?;
+    let facts = load(&mut tx, day, &workspaces, &meters).await?;
     for workspace in &workspaces {
         let sealed = decide(day, workspace, &meters, &facts)?;
         store::sealed_days::insert(&mut tx, &sealed, None, now).await?;
@@ -102,12 +103,25 @@ struct Facts {
     bindings: HashMap<WorkspaceId, Vec<Binding>>,
     policies: HashMap<WorkspaceId, Vec<RetentionPolicy>>,
     usage: HashMap<WorkspaceId, Vec<HourlyUsage>>,
+    /// Of workspaces whose day is divided.
+    keys: HashMap<WorkspaceId, Vec<SeenTogether>>,
+}
+
+fn rules<'a>(
+    day: UsageDate,
+    workspace: &Workspace,
+    meters: &'a Meters,
+    policies: &'a [RetentionPolicy],
+) -> DayRules<'a> {
+    let commercial_from = workspace.commercial_from.unwrap_or_else(|| day.start());
+    DayRules { day, meters, policies, commercial_from }
 }
 
 async fn load(
     connection: &mut PgConnection,
     day: UsageDate,
     workspaces: &[Workspace],
+    meters: &Meters,
 ) -> sqlx::Result<Facts> {
     let ids: Vec<Uuid> = workspaces.iter().map(|workspace| workspace.workspace_id.uuid()).collect();
     let mut bindings: HashMap<_, Vec<_>> = HashMap::new();
@@ -120,11 +134,22 @@ async fn load(
     }
     let mut usage: HashMap<_, Vec<_>> = HashMap::new();
     let mut hourly = store::hourly_usage::list(&mut *connection, day, &ids, Late::Excluded).await?;
-    hourly.extend(store::usage_points::list_by_hour(connection, day, &ids, Late::Excluded).await?);
+    hourly.extend(store::usage_points::list_by_hour(&mut *connection, day, &ids, Late::Excluded).await?);
     for (id, hourly) in hourly {
         usage.entry(id).or_default().push(hourly);
     }
-    Ok(Facts { bindings, policies, usage })
+    let mut keys = HashMap::new();
+    for workspace in workspaces {
+        let id = workspace.workspace_id;
+        let own = policies.get(&id).map(Vec::as_slice).unwrap_or_default();
+        if rules(day, workspace, meters, own).divides_day() {
+            keys.insert(
+                id,
+                store::usage_keys::list_together(&mut *connection, id, day, Late::Excluded).await?,
+            );
+        }
+    }
+    Ok(Facts { bindings, policies, usage, keys })
 }
 
 fn decide(
@@ -138,12 +163,13 @@ fn decide(
     let Some(payer) = payer_of(day, bindings) else {
         return Err(chassis::bug!("{id} was commercial on {day} without a payer"));
     };
-    let Some(commercial_from) = workspace.commercial_from else {
+    if workspace.commercial_from.is_none() {
         return Err(chassis::bug!("{id} is to be sealed and is no commercial workspace"));
-    };
+    }
     let policies = facts.policies.get(&id).map(Vec::as_slice).unwrap_or_default();
     let usage = facts.usage.get(&id).map(Vec::as_slice).unwrap_or_default();
-    let lines = reduce(DayRules { day, meters, policies, commercial_from }, usage)
+    let keys = facts.keys.get(&id).map(Vec::as_slice).unwrap_or_default();
+    let lines = reduce(rules(day, workspace, meters, policies), usage, keys)
         .map_err(|unreducible| Failure::fatal(format!("{id} on {day}: {unreducible}")))?;
     Ok(SealedDay {
         workspace_id: id,

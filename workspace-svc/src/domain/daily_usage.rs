@@ -1,14 +1,15 @@
 //! One number per item, dimension and retention from the 24 hours of a day (MT-3): sum or maximum per meter, then the largest
 //! over the item's meters of value / divisor. Pure, and blind to order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chassis::civil::UsageDate;
 use rust_decimal::Decimal;
 use time::{Duration, OffsetDateTime};
 
-use super::meter::{Meters, Reduction};
+use super::meter::{Counting, Meter, Meters, Reduction};
 use super::retention::{DataType, RetentionPolicy, days_in_force};
+use super::usage_key::SeenTogether;
 
 /// What a meter has for one hour.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct HourlyUsage {
     pub dimension: String,
     /// A policy named by the producer; 0 for the workspace's own.
     pub retention_days: i32,
-    /// 0 to 23.
+    /// 0 to 23; 24 for the whole day of a meter that counts the distinct keys of a day.
     pub hour: i16,
     /// The sum of what was reported for the hour.
     pub sum: Decimal,
@@ -64,22 +65,65 @@ pub struct DayRules<'a> {
     pub commercial_from: OffsetDateTime,
 }
 
+impl DayRules<'_> {
+    /// Whether a part of the day has other rules: an upgrade or a change of retention is inside it.
+    pub fn divides_day(&self) -> bool {
+        let inside = |moment: OffsetDateTime| self.day.start() < moment && moment < self.day.end();
+        inside(self.commercial_from) || self.policies.iter().any(|policy| inside(policy.effective_from))
+    }
+
+    /// The days of retention that hold for an hour; 0 for an item with one price.
+    fn retention(&self, meter: &Meter, dimension: &str, hour: i16) -> Result<i32, Unreducible> {
+        let Some(data_type) = meter.data_type else { return Ok(0) };
+        let moment = self.day.start() + Duration::hours(i64::from(hour));
+        days_in_force(self.policies, data_type, dimension, moment).ok_or(Unreducible::Policy(data_type, hour))
+    }
+
+    /// What keys count for that were seen in the same hours: once in each bucket that one of the hours is in (DEC-13, DEC-16).
+    fn put_keys(&self, keys: &SeenTogether, reduced: &mut Reduced) -> Result<(), Unreducible> {
+        let meter = self.meters.get(keys.meter_id).ok_or(Unreducible::Meter(keys.meter_id))?;
+        let mut buckets = BTreeSet::new();
+        for hour in 0..24_i16 {
+            let charged = self.day.start() + Duration::hours(i64::from(hour)) >= self.commercial_from;
+            if charged && keys.hours.checked_shr(u32::from(hour.unsigned_abs())).unwrap_or_default() & 1 == 1
+            {
+                buckets.insert(self.retention(meter, &keys.dimension, hour)?);
+            }
+        }
+        for days in buckets {
+            let bucket = (meter.item.clone(), keys.dimension.clone(), days);
+            *reduced.entry((bucket, keys.meter_id)).or_default() += Decimal::from(keys.counted);
+        }
+        Ok(())
+    }
+}
+
 type Bucket = (String, String, i32);
+type Reduced = BTreeMap<(Bucket, i16), Decimal>;
 
 /// The lines of a day, sorted; what is nothing has no line.
-pub fn reduce(rules: DayRules<'_>, usage: &[HourlyUsage]) -> Result<Vec<DailyLine>, Unreducible> {
-    let mut reduced: BTreeMap<(Bucket, i16), Decimal> = BTreeMap::new();
+///
+/// Distinct keys of a day are one row for the whole day. Where the day is divided, `keys` has them instead, by the hours in which they were seen.
+pub fn reduce(
+    rules: DayRules<'_>,
+    usage: &[HourlyUsage],
+    keys: &[SeenTogether],
+) -> Result<Vec<DailyLine>, Unreducible> {
+    let mut reduced = Reduced::new();
+    let divided = rules.divides_day();
     for hourly in usage {
-        let hour = rules.day.start() + Duration::hours(i64::from(hourly.hour));
-        if hour < rules.commercial_from {
+        let meter = rules.meters.get(hourly.meter_id).ok_or(Unreducible::Meter(hourly.meter_id))?;
+        let of_day = hourly.hour == 24;
+        if of_day != (meter.counting == Counting::DistinctDay) || (of_day && divided) {
             continue;
         }
-        let meter = rules.meters.get(hourly.meter_id).ok_or(Unreducible::Meter(hourly.meter_id))?;
-        let days = match meter.data_type {
-            None => 0,
-            Some(_) if hourly.retention_days != 0 => hourly.retention_days,
-            Some(data_type) => days_in_force(rules.policies, data_type, &hourly.dimension, hour)
-                .ok_or(Unreducible::Policy(data_type, hourly.hour))?,
+        let hour = if of_day { 0 } else { hourly.hour };
+        if rules.day.start() + Duration::hours(i64::from(hour)) < rules.commercial_from {
+            continue;
+        }
+        let days = match hourly.retention_days {
+            0 => rules.retention(meter, &hourly.dimension, hour)?,
+            named => named,
         };
         let bucket = (meter.item.clone(), hourly.dimension.clone(), days);
         let value = reduced.entry((bucket, hourly.meter_id)).or_default();
@@ -87,6 +131,12 @@ pub fn reduce(rules: DayRules<'_>, usage: &[HourlyUsage]) -> Result<Vec<DailyLin
             Reduction::Sum => *value + hourly.sum,
             Reduction::Max => (*value).max(hourly.max),
         };
+    }
+    if divided {
+        let of_days = |keys: &&SeenTogether| {
+            rules.meters.get(keys.meter_id).is_none_or(|meter| meter.counting == Counting::DistinctDay)
+        };
+        keys.iter().filter(of_days).try_for_each(|keys| rules.put_keys(keys, &mut reduced))?;
     }
     let mut lines: BTreeMap<Bucket, Decimal> = BTreeMap::new();
     for ((bucket, meter_id), value) in reduced {
@@ -109,7 +159,6 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::domain::meter::Meter;
     use crate::domain::meter::tests::plain;
 
     fn meter(
@@ -131,6 +180,10 @@ mod tests {
             meter(10, "pv", Reduction::Sum, 1, Some(DataType::Rum)),
             meter(11, "pv", Reduction::Sum, 100, Some(DataType::Rum)),
             meter(14, "trigger", Reduction::Sum, 1, None),
+            Meter {
+                counting: Counting::DistinctDay,
+                ..meter(22, "timeseries", Reduction::Sum, 1, Some(DataType::Metrics))
+            },
         ])
     }
 
@@ -161,7 +214,7 @@ mod tests {
         let day = "2026-11-24".parse().unwrap();
         let meters = meters();
         let commercial_from = datetime!(2026-01-01 00:00 UTC);
-        let lines = reduce(DayRules { day, meters: &meters, policies, commercial_from }, usage).unwrap();
+        let lines = reduce(DayRules { day, meters: &meters, policies, commercial_from }, usage, &[]).unwrap();
         lines.into_iter().map(|line| (line.item, line.retention_days, line.quantity.to_string())).collect()
     }
 
@@ -213,9 +266,39 @@ mod tests {
             policies: &policies(),
             commercial_from,
         };
-        let lines = reduce(rules, &[hourly(14, 9, 5), hourly(14, 10, 7)]).unwrap();
+        let lines = reduce(rules, &[hourly(14, 9, 5), hourly(14, 10, 7)], &[]).unwrap();
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].quantity, Decimal::from(7));
+    }
+
+    fn keys(hours: i32, counted: i64) -> SeenTogether {
+        SeenTogether { meter_id: 22, dimension: String::new(), hours, counted }
+    }
+
+    /// DEC-13, DEC-16: on a day that is divided a key counts in each part in which it was seen, and not in what was a trial.
+    #[test]
+    fn distinct_keys_count_once_in_each_part_of_a_divided_day() {
+        let whole = [hourly(22, 24, 9), hourly(22, 3, 5), hourly(22, 4, 9)];
+        assert_eq!(quantities(&whole, &policies()), [line("timeseries", 7, "9")], "the row of the day alone");
+        let mut changed = policies();
+        changed.push(RetentionPolicy {
+            data_type: DataType::Metrics,
+            dimension: String::new(),
+            days: 3,
+            effective_from: datetime!(2026-11-24 12:00 +8),
+            changed_at: None,
+        });
+        let meters = meters();
+        let all_day = datetime!(2026-01-01 00:00 UTC);
+        let seen = [keys(1 << 3, 5), keys(1 << 3 | 1 << 20, 2), keys(1 << 12, 1)];
+        let of = |policies: &[RetentionPolicy], commercial_from| {
+            let day = "2026-11-24".parse().unwrap();
+            let lines =
+                reduce(DayRules { day, meters: &meters, policies, commercial_from }, &whole, &seen).unwrap();
+            lines.iter().map(|line| (line.retention_days, line.quantity.to_string())).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&changed, all_day), [(3, "3".to_owned()), (7, "7".to_owned())]);
+        assert_eq!(of(&policies(), datetime!(2026-11-24 10:00 +8)), [(7, "3".to_owned())]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod meter;
 pub mod retention;
 pub mod sealed_day;
 pub mod trial;
+pub mod usage_key;
 pub mod usage_period;
 pub mod usage_point;
 pub mod usage_record;

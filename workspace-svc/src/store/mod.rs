@@ -13,6 +13,7 @@ pub mod retired_accounts;
 pub mod sealed_days;
 pub mod trial_usage;
 pub mod usage_deltas;
+pub mod usage_keys;
 pub mod usage_points;
 pub mod usage_records;
 pub mod usage_sources;

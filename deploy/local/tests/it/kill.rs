@@ -24,6 +24,8 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
+use crate::serving::Serving;
+
 const POINTS: [&str; 24] = [
     "audit.shipped",
     "demo.prices_loaded",
@@ -134,54 +136,6 @@ async fn killed_at_any_named_point_and_started_again_it_bills_and_settles_once()
 const MARKETPLACE_POINTS: [&str; 4] =
     ["register.cloud_account_bound", "register.cloud_account", "register.activated", "mail.sent"];
 
-/// The program with the demonstration played, serving; killed when it is dropped.
-struct Serving {
-    child: tokio::process::Child,
-    home: std::path::PathBuf,
-    port_base: u16,
-}
-
-impl Serving {
-    async fn start(server: &Server, database: &str, port_base: u16, kill_at: Option<&str>) -> Self {
-        let home = std::env::temp_dir().join(format!("{database}-home"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
-        command
-            .args(["--port-base", &port_base.to_string(), "--database", database, "--home"])
-            .arg(&home)
-            .env("DATABASE_URL", server.admin_url("postgres"))
-            .env_remove("TALLYSTICK_KILL_AT")
-            .stdout(std::process::Stdio::null())
-            .kill_on_drop(true);
-        if let Some(point) = kill_at {
-            command.env("TALLYSTICK_KILL_AT", point);
-        }
-        let token = home.join("operator.token");
-        if token.exists() {
-            std::fs::remove_file(&token).unwrap();
-        }
-        let child = command.spawn().unwrap();
-        let wait = async {
-            while !token.exists() {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(120), wait).await.expect("it serves");
-        Self { child, home, port_base }
-    }
-
-    fn channel(&self, offset: u16) -> tonic::transport::Channel {
-        let uri = format!("http://127.0.0.1:{}", self.port_base + offset);
-        tonic::transport::Endpoint::from_shared(uri).unwrap().connect_lazy()
-    }
-
-    fn request<T>(&self, message: T) -> tonic::Request<T> {
-        let token = std::fs::read_to_string(self.home.join("operator.token")).unwrap();
-        let mut request = tonic::Request::new(message);
-        request.metadata_mut().insert("authorization", format!("Bearer {}", token.trim()).parse().unwrap());
-        request
-    }
-}
-
 /// The steps of a closing.
 const CLOSING_POINTS: [&str; 6] = [
     "close.begun",
@@ -225,7 +179,7 @@ async fn a_closing_that_is_killed_at_any_step_ends_closed_once() {
     let mut runs = tokio::task::JoinSet::new();
     // Each waits most of its time for the claim of the killed process to run out.
     for (number, point) in (0_u16..).zip(CLOSING_POINTS) {
-        runs.spawn(kill_closing_at(server, point, 52_700 + number * 20));
+        runs.spawn(kill_closing_at(server, point, 22_700 + number * 20));
     }
     while let Some(run) = runs.join_next().await {
         run.unwrap();
@@ -301,7 +255,7 @@ async fn a_marketplace_registration_that_is_killed_at_any_step_ends_with_one_of_
     let server = test_server().await.unwrap();
     for (number, point) in (0_u16..).zip(MARKETPLACE_POINTS) {
         let database = format!("market_{}_{number}", std::process::id());
-        let port_base = 52_600 + number * 20;
+        let port_base = 22_600 + number * 20;
         let mut landing = String::new();
         // The demonstration's own mail goes out before: only the marketplace's steps are met while it serves.
         let first = if point == "mail.sent" { None } else { Some(point) };

@@ -10,4 +10,6 @@
 )]
 
 mod kill;
+mod load;
 mod program;
+mod serving;
