@@ -84,7 +84,7 @@ async fn what_is_taken_back_before_the_seal_was_never_counted() {
     let shown = voided(&world, void(&own, &[a, c, none], "")).await;
     assert!(shown.dry_run && !shown.late);
     assert_eq!((shown.voided_count, shown.already_voided_count), (2, 0));
-    assert_eq!(shown.unknown_event_ids, [none.clone()]);
+    assert_eq!(shown.unknown_event_ids, std::slice::from_ref(none));
     let quantities: Vec<_> =
         shown.quantities.iter().map(|q| (q.meter.as_str(), q.quantity.as_str())).collect();
     assert_eq!(quantities, [("network_host", "9"), ("pv", "100")]);

@@ -81,6 +81,11 @@ async fn usage_is_read_by_hour_day_and_month() {
         (start(second, 5), vec!["network_host 6".to_owned()]),
     ];
     assert_eq!(periods(&by_hour), expected);
+    assert_eq!(
+        brief(&by_hour.lines),
+        ["network_host 6", "pv 37"],
+        "the sum of the days, whatever the periods"
+    );
     let by_day = query(&world, asked(&own, first, second, Granularity::Day)).await;
     let days = [
         (start(first, 0), vec!["pv 30".to_owned()]),

@@ -1,5 +1,7 @@
 -- What usage adds up to, kept beside the records, so that neither a seal nor a reader goes through them; and what a meter counts of one quantity.
--- Locks: adding columns locks meters for a moment; the tables are new. Size: hourly_usage one row per workspace, measure, dimension and hour with usage.
+-- Locks: nothing is reported while what is there is added up. Size: hourly_usage one row per workspace, measure, dimension and hour with usage.
+-- Roll-out: processes of the version before must be stopped first: they write records that are never added up, and know no steps of meters.
+lock table workspace.usage_records, workspace.usage_points in share row exclusive mode;
 alter table workspace.meters add column measure_id smallint;
 alter table workspace.meters add column counting text not null default 'QUANTITY';
 alter table workspace.meters add column weight bigint not null default 1;
@@ -158,11 +160,11 @@ select workspace.make_usage_partition(usage_date) from (select distinct usage_da
 
 -- Which records are there, by their key. Planned anew at each call and by the index alone: a plan that was kept from a day that had hardly begun
 -- would go through the whole partition.
-create function workspace.known_records(day date, event_ids uuid[], workspace_ids uuid[]) returns table (place bigint, fingerprint bigint)
+create function workspace.known_records(day date, event_ids uuid[], workspace_ids uuid[]) returns table (place bigint, fingerprint bigint, event_time timestamptz)
 language sql stable set search_path = '' set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
-    select k.place, r.fingerprint from unnest(event_ids, workspace_ids) with ordinality as k (event_id, workspace_id, place)
+    select k.place, r.fingerprint, r.event_time from unnest(event_ids, workspace_ids) with ordinality as k (event_id, workspace_id, place)
     join workspace.usage_records r on r.event_id = k.event_id and r.workspace_id = k.workspace_id and r.usage_date = day
 $$;
-comment on function workspace.known_records is 'The fingerprints of the records of a day that are there, by their place in the question, from 1';
+comment on function workspace.known_records is 'Those records of a day that are there, by their place in the question, from 1';
 revoke all on function workspace.known_records from public;
 grant execute on function workspace.known_records to tallystick_workspace_app;

@@ -32,7 +32,7 @@ create table workspace.usage_keys (
     late_hours integer not null,
     counted bigint not null,
     in_time_counted bigint not null,
-    constraint usage_keys_pkey primary key (key_hash, workspace_id, meter_id, dimension, usage_date),
+    constraint usage_keys_pkey primary key (workspace_id, meter_id, dimension, key_hash, usage_date),
     constraint usage_keys_hours_check check (hours between 0 and 16777215 and late_hours between 0 and 16777215 and hours | late_hours > 0),
     constraint usage_keys_counted_check check (counted between 0 and 999999999999999999 and in_time_counted between 0 and counted)
 ) partition by range (usage_date);
@@ -77,7 +77,7 @@ end
 $$;
 
 -- An old partition goes in two steps: it is detached, which waits for ingest and gives up before ingest would wait for it, and dropped when nothing
--- can see it any more. Only the records of a sealed day go, and hours only of a month whose every day is sealed or was before the first seal.
+-- can see it any more. Records and keys of a day go only when it is sealed, or was over before the first workspace came. Hours go by their age alone.
 create function workspace.detach_usage_partition(name text) returns boolean
 language plpgsql security definer set search_path = '' set lock_timeout = '20ms' as $$
 declare
@@ -87,7 +87,8 @@ begin
     if parent not in ('usage_records', 'usage_keys', 'hourly_usage') or to_regclass('workspace.' || name) is null then
         raise exception 'no partition %', name using errcode = 'undefined_table';
     end if;
-    if not exists (select 1 from workspace.day_fences f where f.usage_date = day and f.state = 'SEALED') and parent <> 'hourly_usage' then
+    if parent <> 'hourly_usage' and not exists (select 1 from workspace.day_fences f where f.usage_date = day and f.state = 'SEALED')
+       and exists (select 1 from workspace.workspaces w where (w.created_at at time zone interval '08:00')::date <= day) then
         raise exception '% is not sealed', day using errcode = 'object_not_in_prerequisite_state';
     end if;
     if exists (select 1 from pg_catalog.pg_inherits i where i.inhrelid = to_regclass('workspace.' || name)) then

@@ -21,6 +21,10 @@ use local::usage_file::Format;
 use local::{databases, demonstration, prices, screen};
 use tokio_util::sync::CancellationToken;
 
+/// Strings of records come and go by the million.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Days of usage that are taken; an older day is only priced.
 const HORIZON_DAYS: i64 = 34;
 /// A token lives ten minutes: the file has a new one well before.

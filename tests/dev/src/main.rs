@@ -79,7 +79,8 @@ fn prepare(wanted: Option<&str>) -> anyhow::Result<()> {
             .collect::<Result<_, _>>()?;
         files.sort();
         for file in files {
-            psql(&database, &["-f", &file.to_string_lossy()])?;
+            // Each in one transaction, as a service applies it.
+            psql(&database, &["-1", "-f", &file.to_string_lossy()])?;
         }
         if wanted.is_none_or(|wanted| wanted == schema) {
             write_query_data(schema, &database)?;

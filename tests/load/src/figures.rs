@@ -34,6 +34,12 @@ impl Figures {
         calls.get(place).copied().unwrap_or_default()
     }
 
+    /// Says how many calls there were, and how long they took.
+    pub fn show_calls(&self, name: &str) {
+        let [p50, p99, p999] = [500, 990, 999].map(|per_mille| millis(self.within(per_mille)));
+        println!("{name}: {} calls, p50 {p50} ms, p99 {p99} ms, p99.9 {p999} ms", self.calls.len());
+    }
+
     /// Says it.
     pub fn show(&self, name: &str) {
         println!(

@@ -71,7 +71,7 @@ pub async fn closed_loop(
 }
 
 /// Batches at their times, whatever became of those before; a call's time is counted from when it was due.
-async fn open_loop(stage: &Stage, time: Duration, rate: u64) -> anyhow::Result<Figures> {
+pub async fn open_loop(stage: &Stage, time: Duration, rate: u64) -> anyhow::Result<Figures> {
     let batches_per_second = (rate / u64::try_from(OPEN_BATCH)?).max(1);
     let interval = Duration::from_micros(1_000_000 / batches_per_second);
     let places = Arc::new(Semaphore::new(OPEN_MAX));
@@ -84,7 +84,7 @@ async fn open_loop(stage: &Stage, time: Duration, rate: u64) -> anyhow::Result<F
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             anyhow::bail!("{OPEN_MAX} batches are under way: it does not keep up with {rate} records/s");
         };
-        let (mut usage, records, from) = (stage.producer()?.usage, source.batch(OPEN_BATCH), due);
+        let (mut usage, records, from) = (stage.usage()?, source.batch(OPEN_BATCH), due);
         tasks.spawn(async move {
             let answer = usage.ingest_batch(UsageServiceIngestBatchRequest { records }).await?.into_inner();
             drop(place);

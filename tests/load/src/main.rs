@@ -8,6 +8,7 @@ mod duplicates;
 mod figures;
 mod ingest;
 mod raw;
+mod read;
 mod single;
 mod stage;
 
@@ -51,6 +52,12 @@ enum What {
         #[arg(long, default_value_t = 256)]
         in_flight: usize,
     },
+    /// Queries of 13 months of history, while ingest runs at half of what it can.
+    Read {
+        /// Batches under way at a time while that is measured.
+        #[arg(long, default_value_t = 16)]
+        in_flight: usize,
+    },
     /// Batches that were all counted before.
     Duplicates {
         /// Batches under way at a time.
@@ -76,6 +83,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let time = Duration::from_secs(arguments.seconds);
     let done = match arguments.what {
         What::Ingest { batch, in_flight } => ingest::run(&stage, time, batch, in_flight).await,
+        What::Read { in_flight } => read::run(&stage, time, in_flight).await,
         What::Single { in_flight } => single::run(&stage, time, in_flight).await,
         What::Duplicates { in_flight } => duplicates::run(&stage, time, in_flight).await,
     };

@@ -11,6 +11,7 @@ use chassis::clock::Clock;
 use chassis::cluster::{Cluster, Durability};
 use chassis::config::Mail;
 use chassis::id::uuid_at;
+use chassis::peer::PeerChannel;
 use chassis::wire::timestamp;
 use local::clients::Clients;
 use local::databases;
@@ -18,6 +19,7 @@ use local::journey::{Customer, Journey};
 use local::stack::{Stack, StackConfig};
 use sqlx::postgres::PgConnection;
 use tallystick_proto::common::v1::Site;
+use tallystick_proto::workspace::v1::usage_service_client::UsageServiceClient;
 use tallystick_proto::workspace::v1::{
     BindingServiceBindRequest, UsageRecord, WorkspaceServiceCreateRequest,
 };
@@ -103,6 +105,25 @@ impl Stage {
     /// A connection of the administrator, to the database of the services.
     pub async fn admin(&self) -> anyhow::Result<PgConnection> {
         Ok(self.cluster.server.connect(&self.database).await?)
+    }
+
+    /// What the services' clock said when the stage was opened.
+    pub fn now(&self) -> OffsetDateTime {
+        self.now
+    }
+
+    /// The first so many workspaces, in order of id.
+    pub fn some_workspaces(&self, count: usize) -> Vec<String> {
+        let mut workspaces = self.workspaces.to_vec();
+        workspaces.sort_unstable();
+        workspaces.truncate(count);
+        workspaces
+    }
+
+    /// Only the client that usage is sent with: a producer has two dozen others.
+    pub fn usage(&self) -> anyhow::Result<UsageServiceClient<PeerChannel>> {
+        let place = self.place.fetch_add(1, Ordering::Relaxed) % CONNECTIONS;
+        self.producers.get(place).map(|clients| clients.usage.clone()).context("there is no producer")
     }
 
     /// A producer: they take turns, so that calls spread over the connections.

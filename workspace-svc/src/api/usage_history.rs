@@ -117,6 +117,11 @@ impl From<VoidRejection> for Refusal {
     fn from(rejection: VoidRejection) -> Self {
         match rejection {
             VoidRejection::UnknownWorkspace(id) => Self::not_found("workspace", id),
+            VoidRejection::Forgotten(day) => {
+                let mut violations = Violations::new();
+                violations.add("usage_date", format!("{day} is more than 40 days ago: its records are gone"));
+                violations.into()
+            }
             VoidRejection::NotConfirmed(id) => {
                 let message =
                     "the confirmation is not the one of a dry run of the same request; make one first";

@@ -16,12 +16,6 @@ pub async fn fold_next(app: &App) -> sqlx::Result<bool> {
     fold(app, Which::Any).await
 }
 
-/// Folds all of a day that came before it was closed: after the close nothing is added to it.
-pub async fn fold_day(app: &App, day: UsageDate) -> sqlx::Result<()> {
-    while fold(app, Which::InTime(day)).await? {}
-    Ok(())
-}
-
 /// Folds all of a workspace's day, for a caller that holds back everybody else.
 pub async fn fold_workspace_day(
     connection: &mut PgConnection,

@@ -14,7 +14,7 @@ use super::ingest_usage::{Ingested, ingest_usage};
 use crate::domain::usage_record::{UsageRecord, UsageRefusal};
 
 /// Transactions under way at a time: enough to keep the database busy while others read and answer.
-const WRITERS: usize = 4;
+const WRITERS: usize = 2;
 /// Records that are committed together; a batch that has more is committed by itself.
 const RECORDS_MAX: usize = 5_000;
 

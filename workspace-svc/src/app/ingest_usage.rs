@@ -113,7 +113,7 @@ async fn commit(
     let mut tx = app.pool.begin().await?;
     let closed = store::day_fences::hold_open(&mut tx, &days).await?;
     mark_late(&closed, &mut candidates, &mut ingested);
-    let unknown = hold_sources(app, &mut tx, &mut candidates, &mut ingested).await?;
+    let (asked, unknown) = hold_sources(app, &mut tx, &mut candidates, &mut ingested).await?;
     let candidates = leave_known(app, &mut tx, candidates, &mut ingested).await?;
     let rows = candidates.iter().map(Candidate::row);
     if store::usage_records::copy_new(&mut tx, rows).await? == Copied::SomeWereThere {
@@ -132,7 +132,7 @@ async fn commit(
     }
     fault::point("ingest.before_commit");
     tx.commit().await?;
-    if !unknown.is_empty() {
+    if asked {
         app.sources.remember(&candidates);
     }
     ingested.accepted = candidates.iter().map(|candidate| candidate.index).collect();
@@ -159,16 +159,16 @@ fn mark_late(closed: &HashSet<UsageDate>, candidates: &mut Vec<Candidate<'_>>, i
     });
 }
 
-/// Refuses what is fed by points. Answers the items of which nobody has said yet how they are fed.
+/// Refuses what is fed by points. Answers whether the database was asked, and the items of which nobody has said yet how they are fed.
 async fn hold_sources(
     app: &App,
     connection: &mut PgConnection,
     candidates: &mut Vec<Candidate<'_>>,
     ingested: &mut Ingested,
-) -> sqlx::Result<HashSet<Fed>> {
+) -> sqlx::Result<(bool, HashSet<Fed>)> {
     let asked = app.sources.unknown(candidates);
     if asked.is_empty() {
-        return Ok(asked);
+        return Ok((false, asked));
     }
     let fed: Vec<Fed> = asked.iter().cloned().collect();
     let modes = store::usage_sources::list(connection, &fed).await?;
@@ -179,7 +179,7 @@ async fn hold_sources(
         }
         !by_points
     });
-    Ok(asked.into_iter().filter(|fed| !modes.contains_key(fed)).collect())
+    Ok((true, asked.into_iter().filter(|fed| !modes.contains_key(fed)).collect()))
 }
 
 /// Looks for what is there, when something may be, and judges it; then refuses what does not fit into a trial's quota. What was counted before takes
@@ -207,7 +207,7 @@ async fn leave_known<'a>(
     let mut new = Vec::with_capacity(candidates.len());
     for (candidate, known) in candidates.into_iter().zip(known) {
         match known {
-            Some(stored) => candidate.judge(stored, false, ingested),
+            Some(stored) => candidate.judge(stored.fingerprint, false, ingested),
             None => new.push(candidate),
         }
     }
@@ -280,14 +280,15 @@ async fn note_suspects(
         return Ok(());
     }
     let keys: Vec<Key> = asked.iter().map(|(_, other)| *other).collect();
-    let known = store::usage_records::times(&mut *connection, &keys).await?;
+    let known = store::usage_records::probe(&mut *connection, &keys).await?;
     let near = |key: &Key, time: OffsetDateTime| {
         (time - key.usage_date.start()).abs() <= NEAR_MIDNIGHT
             || (key.usage_date.end() - time).abs() <= NEAR_MIDNIGHT
     };
-    let suspects = asked.iter().filter(|(key, other)| known.get(other).is_some_and(|time| near(key, *time)));
-    let suspects: Vec<Suspect> = suspects
-        .map(|(key, other)| Suspect {
+    let found = asked.iter().zip(known).filter_map(|(pair, known)| Some((pair, known?)));
+    let suspects: Vec<Suspect> = found
+        .filter(|((key, _), stored)| near(key, stored.event_time))
+        .map(|((key, other), _)| Suspect {
             workspace_id: key.workspace_id,
             usage_date: key.usage_date,
             event_id: key.event_id,

@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 use chassis::civil::UsageDate;
 use chassis::clock::Clock;
 use chassis::db::Schema;
+use chassis::fault;
 use chassis::server::Frame;
 use sqlx::PgPool;
 use tokio::sync::Notify;
@@ -99,6 +100,7 @@ impl App {
         };
         for day in missing {
             store::partitions::make(&mut *self.pool.acquire().await?, day).await?;
+            fault::point("partition.made");
             self.partitions.lock().unwrap_or_else(PoisonError::into_inner).insert(day);
         }
         Ok(())

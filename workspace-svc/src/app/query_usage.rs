@@ -10,7 +10,8 @@ use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 
 use super::App;
-use crate::domain::daily_usage::{DailyLine, DayRules, HourlyUsage, reduce};
+use super::drop_partitions::{HOURS_KEPT_DAYS, first_day_kept};
+use crate::domain::daily_usage::{DailyLine, DayRules, HourlyUsage, reduce, reduce_hour};
 use crate::domain::meter::Meters;
 use crate::domain::retention::RetentionPolicy;
 use crate::domain::usage_key::SeenTogether;
@@ -98,43 +99,80 @@ pub async fn query_usage(app: &App, asked: &Asked) -> Result<Option<Used>, Failu
     let sealed = store::sealed_days::list_of_workspace(&mut connection, id, range).await?;
     let mut periods = Periods::new();
     let mut all = Sums::default();
-    let mut put = |day: UsageDate, hour: i16, line: &DailyLine| {
+    let mut put = |day: UsageDate, line: &DailyLine, in_period: bool| {
         if !asked.wants(line) {
             return Some(());
         }
         all.add(line)?;
-        periods.entry(asked.granularity.period(day, hour, range)).or_default().add(line)
+        match in_period {
+            true => periods.entry(asked.granularity.period(day, 0, range)).or_default().add(line),
+            false => Some(()),
+        }
     };
     let too_much = || Failure::fatal(format!("the usage of {id} adds up to more than any number"));
     let by_hour = asked.granularity == Granularity::Hour;
-    let kept: HashSet<Date> =
-        sealed.iter().filter(|(_, changed)| !changed && !by_hour).map(|(day, _)| *day).collect();
+    let forgotten = app.today().plus_days(-HOURS_KEPT_DAYS);
+    let keys_kept = first_day_kept(app.today());
+    // Of a day that changed since its seal the hours tell, as long as they are there.
+    let kept = sealed.iter().filter_map(|(date, changed)| {
+        let day = UsageDate::from_date(*date).ok()?;
+        let lost = day < forgotten || (day < keys_kept && rules.of(day).divides_day());
+        (!changed || lost).then_some(*date)
+    });
+    let kept: HashSet<Date> = kept.collect();
     if !kept.is_empty() {
         for (date, line) in store::sealed_days::lines_of_workspace(&mut connection, id, range).await? {
             let Some(day) = UsageDate::from_date(date).ok().filter(|_| kept.contains(&date)) else {
                 continue;
             };
-            put(day, 0, &line).ok_or_else(too_much)?;
+            put(day, &line, !by_hour).ok_or_else(too_much)?;
         }
     }
     let open: Vec<UsageDate> = asked.days().filter(|day| !kept.contains(&day.date())).collect();
     let mut hours = hours_of(&mut connection, id, &open).await?;
     for day in &open {
         let Some(usage) = hours.remove(&day.date()) else { continue };
-        let keys = match rules.of(*day).divides_day() && !by_hour {
+        let keys = match rules.of(*day).divides_day() {
             true => store::usage_keys::list_together(&mut connection, id, *day, Late::Included).await?,
             false => Vec::new(),
         };
-        for (hour, usage) in if by_hour { apart(usage) } else { BTreeMap::from([(0, usage)]) } {
-            for line in rules.lines(id, *day, &usage, &keys)? {
-                put(*day, hour, &line).ok_or_else(too_much)?;
-            }
+        for line in rules.lines(id, *day, &usage, &keys)? {
+            put(*day, &line, !by_hour).ok_or_else(too_much)?;
         }
+    }
+    if by_hour {
+        periods = by_the_hour(&mut connection, asked, &rules).await?;
     }
     let is_sealed = sealed.len() == asked.days().count();
     let period = |((start, end), sums): (_, Sums)| UsedPeriod { start, end, lines: sums.into_lines() };
     let periods = periods.into_iter().map(period).collect();
     Ok(Some(Used { lines: all.into_lines(), is_sealed, periods }))
+}
+
+/// The hours of all days, sealed or not, each for itself.
+async fn by_the_hour(
+    connection: &mut PgConnection,
+    asked: &Asked,
+    rules: &Rules<'_>,
+) -> Result<Periods, Failure<Refusal>> {
+    let id = asked.workspace_id;
+    let days: Vec<UsageDate> = asked.days().collect();
+    let mut hours = hours_of(connection, id, &days).await?;
+    let mut periods = Periods::new();
+    for day in days {
+        for (hour, usage) in apart(hours.remove(&day.date()).unwrap_or_default()) {
+            let lines = reduce_hour(rules.of(day), &usage)
+                .map_err(|unreducible| Failure::fatal(format!("{id} on {day}: {unreducible}")))?;
+            for line in lines.iter().filter(|line| asked.wants(line)) {
+                let period = asked.granularity.period(day, hour, (asked.first, asked.last));
+                let added = periods.entry(period).or_default().add(line);
+                added.ok_or_else(|| {
+                    Failure::fatal(format!("an hour of {id} adds up to more than any number"))
+                })?;
+            }
+        }
+    }
+    Ok(periods)
 }
 
 fn apart(usage: Vec<HourlyUsage>) -> BTreeMap<i16, Vec<HourlyUsage>> {

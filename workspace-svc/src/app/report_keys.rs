@@ -267,7 +267,9 @@ async fn add_up(
             };
             deltas.entry(slot).or_default().add(gain);
         }
-        if closed.contains(&place.usage_date) {
+        let changed =
+            if *counting == Counting::DistinctDay { then.counted != was.counted } else { then != &was };
+        if changed && closed.contains(&place.usage_date) {
             late.entry((place.workspace_id, place.usage_date)).or_default().keys += 1;
         }
     }

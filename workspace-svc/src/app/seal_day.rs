@@ -12,7 +12,6 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::App;
-use super::fold_usage::fold_day;
 use crate::domain::binding::{Binding, payer_of};
 use crate::domain::daily_usage::{DayRules, HourlyUsage, reduce};
 use crate::domain::meter::Meters;
@@ -49,7 +48,6 @@ pub async fn seal_day(app: &App, day: UsageDate) -> Result<Manifest, Failure<Sea
     }
     close(app, day, now).await?;
     fault::point("seal.closed");
-    fold_day(app, day).await?;
     while seal_chunk(app, day).await? {
         fault::point("seal.chunk");
     }
@@ -58,15 +56,21 @@ pub async fn seal_day(app: &App, day: UsageDate) -> Result<Manifest, Failure<Sea
 
 /// A day is sealed by itself so long after its end.
 const SEALED_AFTER: Duration = Duration::hours(1);
+/// Days that are made up for at one look.
+const DUE_MAX: i64 = 400;
 
-/// Seals the oldest day that is due and not sealed, if there is one.
-pub async fn seal_next_due(app: &App) -> Result<Option<Manifest>, Failure<SealRejection>> {
+/// Seals every day that is due and not sealed, the oldest first. A day that fails holds back no later one; answers how many failed.
+pub async fn seal_due(app: &App) -> sqlx::Result<usize> {
     let last = UsageDate::of(app.clock.now() - SEALED_AFTER).plus_days(-1);
-    let due = store::day_fences::first_unsealed(&mut *app.pool.acquire().await?, last).await?;
-    match due {
-        None => Ok(None),
-        Some(day) => seal_day(app, day).await.map(Some),
+    let due = store::day_fences::list_unsealed(&mut *app.pool.acquire().await?, last, DUE_MAX).await?;
+    let mut failed = 0;
+    for day in due {
+        if let Err(failure) = seal_day(app, day).await {
+            tracing::error!(%day, ?failure, "a day that is due is not sealed");
+            failed += 1;
+        }
     }
+    Ok(failed)
 }
 
 /// Ingest holds the fence shared until its commit: whoever held it when this waits has committed when this goes on, and whoever

@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::App;
+use super::drop_partitions::first_day_kept;
 use super::fold_usage::fold_workspace_day;
 use crate::domain::meter::{Meters, Reduction};
 use crate::store;
@@ -60,6 +61,8 @@ pub struct Voided {
 pub enum VoidRejection {
     /// No such workspace.
     UnknownWorkspace(WorkspaceId),
+    /// The records of the day are gone.
+    Forgotten(UsageDate),
     /// The confirmation is not of a dry run of this request.
     NotConfirmed(WorkspaceId),
 }
@@ -78,6 +81,9 @@ struct Taken<'a> {
 
 /// Shows what would be taken back, or takes it back.
 pub async fn void_usage(app: &App, request: &VoidRequest) -> Result<Voided, Failure<VoidRejection>> {
+    if request.day < first_day_kept(app.today()) {
+        return Err(Failure::Rejected(VoidRejection::Forgotten(request.day)));
+    }
     let meters = app.meters().await?;
     let ids: Vec<Uuid> = request.event_ids.iter().copied().collect();
     let mut tx = app.pool.begin().await?;
@@ -92,7 +98,7 @@ pub async fn void_usage(app: &App, request: &VoidRequest) -> Result<Voided, Fail
     }
     let closed = store::day_fences::hold_open(&mut tx, &BTreeSet::from([request.day])).await?;
     let records = store::usage_records::find(&mut tx, request.workspace_id, request.day, &ids).await?;
-    let confirmation = confirm(request, &records);
+    let confirmation = confirm(request, &records, !closed.is_empty());
     if !dry_run && confirmation != request.confirmation {
         return Err(Failure::Rejected(VoidRejection::NotConfirmed(request.workspace_id)));
     }
@@ -124,12 +130,12 @@ pub async fn void_usage(app: &App, request: &VoidRequest) -> Result<Voided, Fail
     Ok(voided)
 }
 
-/// What the dry run and its execution must have in common: the request, and the records that are there.
-fn confirm(request: &VoidRequest, records: &[StoredRecord]) -> String {
+/// What the dry run and its execution must have in common: the request, the records that are there, and whether the day is closed.
+fn confirm(request: &VoidRequest, records: &[StoredRecord], is_late: bool) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("{}|{}|{}|", request.workspace_id, request.day, request.reason));
     request.event_ids.iter().for_each(|event_id| hash.update(event_id.as_bytes()));
-    hash.update(b"|");
+    hash.update(if is_late { b"|late|" } else { b"|open|" });
     for record in records {
         hash.update(record.event_id.as_bytes());
         hash.update(record.quantity.to_be_bytes());
@@ -199,9 +205,8 @@ async fn take_back(
     if inserted.len() != rows.len() || usize::try_from(found) != Ok(hours.len()) {
         return Err(chassis::bug!("{} of {} records, {found} hours", inserted.len(), rows.len()));
     }
-    for slot in maxima {
-        store::hourly_usage::find_max_again(&mut *connection, slot).await?;
-    }
+    let maxima: Vec<_> = maxima.into_iter().collect();
+    store::hourly_usage::find_maxima_again(&mut *connection, &maxima).await?;
     store::trial_usage::add(&mut *connection, &given_back).await?;
     if is_late {
         let voids = i64::try_from(taken.len()).unwrap_or(i64::MAX);

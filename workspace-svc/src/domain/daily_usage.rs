@@ -66,10 +66,15 @@ pub struct DayRules<'a> {
 }
 
 impl DayRules<'_> {
-    /// Whether a part of the day has other rules: an upgrade or a change of retention is inside it.
+    /// Whether a part of the day has other rules for distinct keys: an upgrade or a change of their retention is inside it.
     pub fn divides_day(&self) -> bool {
         let inside = |moment: OffsetDateTime| self.day.start() < moment && moment < self.day.end();
-        inside(self.commercial_from) || self.policies.iter().any(|policy| inside(policy.effective_from))
+        let of_keys = |policy: &&RetentionPolicy| {
+            let same = |meter: &Meter| meter.data_type == Some(policy.data_type);
+            self.meters.0.iter().any(|meter| meter.counting == Counting::DistinctDay && same(meter))
+        };
+        let mut policies = self.policies.iter().filter(of_keys);
+        inside(self.commercial_from) || policies.any(|policy| inside(policy.effective_from))
     }
 
     /// The days of retention that hold for an hour; 0 for an item with one price.
@@ -92,7 +97,7 @@ impl DayRules<'_> {
         }
         for days in buckets {
             let bucket = (meter.item.clone(), keys.dimension.clone(), days);
-            *reduced.entry((bucket, keys.meter_id)).or_default() += Decimal::from(keys.counted);
+            *reduced.entry((bucket, keys.meter_id)).or_default() += keys.counted;
         }
         Ok(())
     }
@@ -109,12 +114,36 @@ pub fn reduce(
     usage: &[HourlyUsage],
     keys: &[SeenTogether],
 ) -> Result<Vec<DailyLine>, Unreducible> {
+    reduce_span(rules, usage, keys, Span::Day)
+}
+
+/// The lines of one hour: of distinct keys those that were seen in it.
+pub fn reduce_hour(rules: DayRules<'_>, usage: &[HourlyUsage]) -> Result<Vec<DailyLine>, Unreducible> {
+    reduce_span(rules, usage, &[], Span::Hour)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Span {
+    Day,
+    Hour,
+}
+
+fn reduce_span(
+    rules: DayRules<'_>,
+    usage: &[HourlyUsage],
+    keys: &[SeenTogether],
+    span: Span,
+) -> Result<Vec<DailyLine>, Unreducible> {
     let mut reduced = Reduced::new();
     let divided = rules.divides_day();
     for hourly in usage {
         let meter = rules.meters.get(hourly.meter_id).ok_or(Unreducible::Meter(hourly.meter_id))?;
         let of_day = hourly.hour == 24;
-        if of_day != (meter.counting == Counting::DistinctDay) || (of_day && divided) {
+        let skips = match span {
+            Span::Day => of_day != (meter.counting == Counting::DistinctDay) || (of_day && divided),
+            Span::Hour => of_day,
+        };
+        if skips {
             continue;
         }
         let hour = if of_day { 0 } else { hourly.hour };
@@ -132,7 +161,7 @@ pub fn reduce(
             Reduction::Max => (*value).max(hourly.max),
         };
     }
-    if divided {
+    if divided && span == Span::Day {
         let of_days = |keys: &&SeenTogether| {
             rules.meters.get(keys.meter_id).is_none_or(|meter| meter.counting == Counting::DistinctDay)
         };
@@ -272,7 +301,7 @@ mod tests {
     }
 
     fn keys(hours: i32, counted: i64) -> SeenTogether {
-        SeenTogether { meter_id: 22, dimension: String::new(), hours, counted }
+        SeenTogether { meter_id: 22, dimension: String::new(), hours, counted: Decimal::from(counted) }
     }
 
     /// DEC-13, DEC-16: on a day that is divided a key counts in each part in which it was seen, and not in what was a trial.

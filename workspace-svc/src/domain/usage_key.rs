@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chassis::civil::UsageDate;
 use chassis::id::WorkspaceId;
+use rust_decimal::Decimal;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -112,7 +113,7 @@ pub struct SeenTogether {
     /// In which hours.
     pub hours: i32,
     /// What they count for together.
-    pub counted: i64,
+    pub counted: Decimal,
 }
 
 #[cfg(test)]

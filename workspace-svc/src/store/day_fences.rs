@@ -101,21 +101,23 @@ pub async fn mark_sealed(
     Ok(done.rows_affected())
 }
 
-/// The first day, from the one on which the first workspace was made up to the last that is due, that is not sealed.
-pub async fn first_unsealed(
+/// The days, from the one on which the first workspace was made up to the last that is due, that are not sealed.
+pub async fn list_unsealed(
     connection: &mut PgConnection,
     last: UsageDate,
-) -> sqlx::Result<Option<UsageDate>> {
-    let day = sqlx::query_scalar!(
+    limit: i64,
+) -> sqlx::Result<Vec<UsageDate>> {
+    let days = sqlx::query_scalar!(
         r#"select d::date as "day!" from generate_series(
              (select (min(created_at) at time zone interval '08:00')::date::timestamp from workspace.workspaces),
              $1::date::timestamp, interval '1 day') as d
            where not exists (select 1 from workspace.day_fences f where f.usage_date = d::date and f.state = 'SEALED')
-           order by d limit 1"#,
+           order by d limit $2"#,
         last.date(),
+        limit,
     )
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await?;
-    day.map(|day| UsageDate::from_date(day).map_err(|error| Corrupt::new("day_fences", day, error).into()))
-        .transpose()
+    let day = |day| UsageDate::from_date(day).map_err(|error| Corrupt::new("day_fences", day, error).into());
+    days.into_iter().map(day).collect()
 }

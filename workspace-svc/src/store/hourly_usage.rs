@@ -109,25 +109,31 @@ pub async fn take_back(connection: &mut PgConnection, taken: &[(Slot<'_>, Delta)
     Ok(done.rows_affected())
 }
 
-/// Finds the largest quantity of an hour again among its records, after some were taken back. Until the day is closed that is also the largest that
-/// came in time.
-pub async fn find_max_again(connection: &mut PgConnection, slot: Slot<'_>) -> sqlx::Result<()> {
-    let start = slot.usage_date.start() + time::Duration::hours(i64::from(slot.hour));
+/// Finds the largest quantities of hours of one workspace's day again among its records, after some were taken back. Until the day is closed they are
+/// also the largest that came in time. Goes once through the records of the day.
+pub async fn find_maxima_again(connection: &mut PgConnection, slots: &[Slot<'_>]) -> sqlx::Result<()> {
+    let Some(first) = slots.first() else { return Ok(()) };
+    let meters: Vec<_> = slots.iter().map(|slot| slot.meter_id).collect();
+    let dimensions: Vec<_> = slots.iter().map(|slot| slot.dimension.to_owned()).collect();
+    let hours: Vec<_> = slots.iter().map(|slot| slot.hour).collect();
     sqlx::query!(
-        "update workspace.hourly_usage h set max = f.max, in_time_max = case when $7 then h.in_time_max else f.max end \
-         from (select coalesce(max(r.quantity), 0) as max from workspace.usage_records r join workspace.meters m using (meter_id) \
-           where r.usage_date = $2 and r.workspace_id = $1 and m.measure_id = $3 and r.dimension = $4 \
-             and r.event_time >= $6 and r.event_time < $6 + interval '1 hour' \
-             and not exists (select 1 from workspace.usage_voids v where v.workspace_id = r.workspace_id \
-               and v.usage_date = r.usage_date and v.event_id = r.event_id)) as f \
-         where h.workspace_id = $1 and h.usage_date = $2 and h.meter_id = $3 and h.dimension = $4 and h.hour = $5",
-        slot.workspace_id.uuid(),
-        slot.usage_date.date(),
-        slot.meter_id,
-        slot.dimension,
-        slot.hour,
-        start,
-        slot.is_late,
+        "with slots as (select * from unnest($3::smallint[], $4::text[], $5::smallint[]) as s (meter_id, dimension, hour)), \
+           left_over as (select m.measure_id as meter_id, r.dimension, \
+               extract(hour from r.event_time at time zone interval '08:00')::smallint as hour, max(r.quantity) as max \
+             from workspace.usage_records r join workspace.meters m using (meter_id) \
+             where r.usage_date = $2 and r.workspace_id = $1 and m.measure_id = any($3) \
+               and not exists (select 1 from workspace.usage_voids v where v.workspace_id = r.workspace_id \
+                 and v.usage_date = r.usage_date and v.event_id = r.event_id) group by 1, 2, 3), \
+           found as (select s.meter_id, s.dimension, s.hour, coalesce(l.max, 0) as max from slots s \
+             left join left_over l using (meter_id, dimension, hour)) \
+         update workspace.hourly_usage h set max = f.max, in_time_max = case when $6 then h.in_time_max else f.max end from found f \
+         where h.workspace_id = $1 and h.usage_date = $2 and h.meter_id = f.meter_id and h.dimension = f.dimension and h.hour = f.hour",
+        first.workspace_id.uuid(),
+        first.usage_date.date(),
+        &meters,
+        &dimensions,
+        &hours,
+        first.is_late,
     )
     .execute(connection)
     .await

@@ -96,8 +96,6 @@ pub async fn hold_fold(connection: &mut PgConnection) -> sqlx::Result<()> {
 pub enum Which {
     /// Any.
     Any,
-    /// Those of a day that came before it was closed.
-    InTime(UsageDate),
     /// Those of a workspace's day.
     Of(WorkspaceId, UsageDate),
 }
@@ -106,13 +104,12 @@ pub enum Which {
 pub async fn fold(connection: &mut PgConnection, which: Which, limit: i64) -> sqlx::Result<i64> {
     let (day, of) = match which {
         Which::Any => (None, None),
-        Which::InTime(day) => (Some(day.date()), None),
         Which::Of(workspace_id, day) => (Some(day.date()), Some(workspace_id.uuid())),
     };
     sqlx::query_scalar!(
         r#"with taken as (
              delete from workspace.usage_deltas where ctid = any (array(select ctid from workspace.usage_deltas
-               where $1::date is null or (usage_date = $1 and case when $3::uuid is null then not is_late else workspace_id = $3 end)
+               where $1::date is null or (usage_date = $1 and workspace_id = $3::uuid)
                limit $2))
              returning workspace_id, usage_date, meter_id, dimension, hour, is_late, sum, max, record_count
            ), folded as (

@@ -141,8 +141,7 @@ pub async fn insert(connection: &mut PgConnection, new: &[(&KeyPlace, Seen)]) ->
     Ok(done.rows_affected())
 }
 
-/// The keys of a workspace's day, those that were seen in the same hours together. Goes through the day's partition: for a day that a policy or an
-/// upgrade divides.
+/// The keys of a workspace's day, those that were seen in the same hours together: for a day that a policy or an upgrade divides.
 pub async fn list_together(
     connection: &mut PgConnection,
     workspace_id: WorkspaceId,
@@ -152,7 +151,7 @@ pub async fn list_together(
     sqlx::query_as!(
         SeenTogether,
         r#"select meter_id, dimension, case when $3 then hours | late_hours else hours end as "hours!",
-             sum(case when $3 then counted else in_time_counted end)::bigint as "counted!"
+             sum(case when $3 then counted else in_time_counted end) as "counted!"
            from workspace.usage_keys where usage_date = $2 and workspace_id = $1 group by 1, 2, 3"#,
         workspace_id.uuid(),
         day.date(),

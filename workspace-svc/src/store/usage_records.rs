@@ -1,6 +1,6 @@
 //! `workspace.usage_records`: written by COPY, in its binary format.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use chassis::civil::UsageDate;
 use chassis::failure::broken_constraint;
@@ -9,15 +9,24 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// What makes a record the same record. Ordered as the index is.
+/// What makes a record the same record. Ordered as the partitions and their indexes are: whoever writes in this order never waits in a circle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
+    /// On which day.
+    pub usage_date: UsageDate,
     /// Made by the producer.
     pub event_id: Uuid,
     /// Of which workspace.
     pub workspace_id: WorkspaceId,
-    /// On which day.
-    pub usage_date: UsageDate,
+}
+
+/// What is asked of a record that may be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Of its content.
+    pub fingerprint: i64,
+    /// When it happened.
+    pub event_time: OffsetDateTime,
 }
 
 /// A record that is admitted.
@@ -117,8 +126,8 @@ pub async fn copy_new<'a>(
     }
 }
 
-/// The fingerprints of what is there, in the order of the keys.
-pub async fn probe(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Result<Vec<Option<i64>>> {
+/// What is there, in the order of the keys.
+pub async fn probe(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Result<Vec<Option<Stored>>> {
     let mut found = vec![None; keys.len()];
     let mut days: BTreeMap<UsageDate, Vec<usize>> = BTreeMap::new();
     for (place, key) in keys.iter().enumerate() {
@@ -129,7 +138,7 @@ pub async fn probe(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Result<
         let event_ids: Vec<_> = of_day().map(|key| key.event_id).collect();
         let workspace_ids: Vec<_> = of_day().map(|key| key.workspace_id.uuid()).collect();
         let rows = sqlx::query!(
-            r#"select place as "place!", fingerprint as "fingerprint!" from workspace.known_records($1, $2, $3)"#,
+            r#"select place as "place!", fingerprint as "fingerprint!", event_time as "event_time!" from workspace.known_records($1, $2, $3)"#,
             day.date(),
             &event_ids,
             &workspace_ids,
@@ -139,7 +148,7 @@ pub async fn probe(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Result<
         for row in rows {
             let place = usize::try_from(row.place - 1).ok().and_then(|place| places.get(place));
             if let Some(found) = place.and_then(|place| found.get_mut(*place)) {
-                *found = Some(row.fingerprint);
+                *found = Some(Stored { fingerprint: row.fingerprint, event_time: row.event_time });
             }
         }
     }
@@ -180,20 +189,4 @@ pub async fn find(
     )
     .fetch_all(connection)
     .await
-}
-
-/// When those of these keys that are there happened.
-pub async fn times(
-    connection: &mut PgConnection,
-    keys: &[Key],
-) -> sqlx::Result<HashMap<Key, OffsetDateTime>> {
-    let probed = probe(&mut *connection, keys).await?;
-    let mut times = HashMap::new();
-    for (key, known) in keys.iter().zip(probed) {
-        if known.is_some() {
-            let found = find(&mut *connection, key.workspace_id, key.usage_date, &[key.event_id]).await?;
-            times.extend(found.into_iter().map(|record| (*key, record.event_time)));
-        }
-    }
-    Ok(times)
 }

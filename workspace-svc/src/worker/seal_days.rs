@@ -6,7 +6,7 @@ use chassis::server::Frame;
 use chassis::worker::Pace;
 
 use crate::app::App;
-use crate::app::seal_day::seal_next_due;
+use crate::app::seal_day::seal_due;
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(20);
@@ -16,10 +16,9 @@ pub fn start(frame: &Frame, app: App) {
     frame.spawn_worker("seal_days", INTERVAL, move || {
         let app = app.clone();
         async move {
-            match seal_next_due(&app).await {
-                Ok(Some(_)) => Ok(Pace::Again),
-                Ok(None) => Ok(Pace::Idle),
-                Err(failure) => Err(anyhow::anyhow!("{failure:?}")),
+            match seal_due(&app).await? {
+                0 => Ok(Pace::Idle),
+                failed => Err(anyhow::anyhow!("{failed} days that are due are not sealed")),
             }
         }
     });

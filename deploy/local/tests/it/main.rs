@@ -9,7 +9,9 @@
     clippy::as_conversions
 )]
 
+mod arrangements;
 mod kill;
 mod load;
 mod program;
 mod serving;
+mod storm;

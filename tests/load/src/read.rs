@@ -1,0 +1,111 @@
+//! Queries of workspaces with 13 months of history, while ingest runs at half of what it can.
+
+use std::time::{Duration, Instant};
+
+use chassis::civil::UsageDate;
+use chassis::wire::date;
+use tallystick_proto::workspace::v1::usage_service_query_request::Granularity;
+use tallystick_proto::workspace::v1::{UsageServiceGetOverviewRequest, UsageServiceQueryRequest};
+
+use crate::figures::Figures;
+use crate::ingest;
+use crate::stage::Stage;
+
+/// Workspaces with history.
+const WORKSPACES: usize = 5;
+/// Days of it.
+const DAYS: i64 = 396;
+/// Readers, one query at a time each.
+const READERS: usize = 4;
+/// Records per batch of what is written meanwhile.
+const BATCH: usize = 1_000;
+
+/// Every item on every day, by hour and as sealed: what a workspace has that was busy for 13 months.
+const HISTORY: &str = "do $$ begin \
+      perform workspace.make_usage_partition(d::date) from generate_series(current_date - 400, current_date, interval '1 month') as d; \
+    end $$; \
+    insert into workspace.hourly_usage (workspace_id, usage_date, meter_id, dimension, hour, sum, max, record_count, in_time_sum, \
+        in_time_max, in_time_count) \
+      select w.workspace_id, d::date, m.meter_id, '', h, 1000, 1000, 10, 1000, 1000, 10 \
+      from (select workspace_id from workspace.workspaces order by workspace_id limit 5) as w, \
+        generate_series($1::date - 396, $1::date - 1, interval '1 day') as d, generate_series(0, 23) as h, workspace.meters m \
+      where m.meter_id <= 12 on conflict do nothing; \
+    insert into workspace.sealed_days (workspace_id, usage_date, billing_account_id, currency, site_class, bound_at, canonical, digest, sealed_at) \
+      select w.workspace_id, d::date, gen_random_uuid(), 'CNY', 'CHINA', d, 'load', sha256('load'), now() \
+      from (select workspace_id from workspace.workspaces order by workspace_id limit 5) as w, \
+        generate_series($1::date - 396, $1::date - 1, interval '1 day') as d on conflict do nothing; \
+    insert into workspace.sealed_lines (workspace_id, usage_date, item, dimension, retention_days, quantity) \
+      select s.workspace_id, s.usage_date, m.item, m.meter_id::text, 14, 24000 from workspace.sealed_days s, workspace.meters m \
+      where m.meter_id <= 12 and s.canonical = 'load' on conflict do nothing; \
+    analyze workspace.hourly_usage; analyze workspace.sealed_days; analyze workspace.sealed_lines";
+
+/// Measures and says it.
+pub async fn run(stage: &Stage, time: Duration, in_flight: usize) -> anyhow::Result<()> {
+    let today = UsageDate::of(stage.now());
+    let sql = HISTORY.replace("$1", &format!("'{today}'"));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut stage.admin().await?).await?;
+    let closed = ingest::closed_loop(stage, Duration::from_secs(4), BATCH, in_flight).await?;
+    println!("ingest alone: {} records/s", closed.rate());
+    let mut readers = tokio::task::JoinSet::new();
+    for reader in 0..READERS {
+        readers.spawn(read(stage.producer()?.usage, stage.some_workspaces(WORKSPACES), today, reader, time));
+    }
+    let written = ingest::open_loop(stage, time, closed.rate() / 2).await?;
+    let mut kinds: Vec<Figures> = vec![Figures::default(); KINDS.len()];
+    while let Some(done) = readers.join_next().await {
+        kinds.iter_mut().zip(done??).for_each(|(sum, part)| sum.join(part));
+    }
+    written.show("written meanwhile, at half of it");
+    for (figures, (name, ..)) in kinds.iter().zip(KINDS) {
+        figures.show_calls(name);
+    }
+    Ok(())
+}
+
+/// What is asked for, from so many days ago up to yesterday or today.
+const KINDS: [(&str, i64, Granularity); 4] = [
+    ("13 months by month", DAYS, Granularity::Month),
+    ("a month by day", 31, Granularity::Day),
+    ("a week by hour", 7, Granularity::Hour),
+    ("overview", 0, Granularity::Day),
+];
+
+type Usage =
+    tallystick_proto::workspace::v1::usage_service_client::UsageServiceClient<chassis::peer::PeerChannel>;
+
+async fn read(
+    mut usage: Usage,
+    workspaces: Vec<String>,
+    today: UsageDate,
+    reader: usize,
+    time: Duration,
+) -> anyhow::Result<Vec<Figures>> {
+    let mut kinds = vec![Figures::default(); KINDS.len()];
+    let begun = Instant::now();
+    for turn in reader.. {
+        if begun.elapsed() >= time {
+            break;
+        }
+        let workspace_id = workspaces.get(turn % workspaces.len().max(1)).cloned().unwrap_or_default();
+        for (figures, (_, days, granularity)) in kinds.iter_mut().zip(KINDS) {
+            let sent = Instant::now();
+            if days == 0 {
+                let overview = UsageServiceGetOverviewRequest { workspace_id: workspace_id.clone() };
+                usage.get_overview(overview).await?;
+            } else {
+                let query = UsageServiceQueryRequest {
+                    workspace_id: workspace_id.clone(),
+                    usage_date: Some(date(today.plus_days(-days))),
+                    last_date: Some(date(today)),
+                    granularity: granularity.into(),
+                    ..Default::default()
+                };
+                let answer = usage.query(query).await?.into_inner();
+                anyhow::ensure!(!answer.periods.is_empty(), "nothing was read");
+            }
+            figures.calls.push(sent.elapsed());
+            figures.elapsed = begun.elapsed();
+        }
+    }
+    Ok(kinds)
+}
