@@ -139,6 +139,7 @@ async fn points_are_held_to_the_same_quota() {
         hour_time: Some(timestamp(own.day.start() + Duration::hours(hour))),
         quantity: quantity.to_owned(),
         revision,
+        count_from_time: None,
     };
     let report = async |points: Vec<UsagePoint>| -> UsageServiceReportPointsResponse {
         let request = UsageServiceReportPointsRequest { points };
@@ -212,6 +213,7 @@ async fn racing_points_of_a_new_place_are_counted_as_the_one_that_holds() {
                 hour_time: Some(timestamp(own.day.start() + Duration::hours(hour))),
                 quantity: quantity.to_owned(),
                 revision,
+                count_from_time: None,
             };
             let mut usage = world.clients.usage.clone();
             calls.spawn(async move {

@@ -86,6 +86,7 @@ async fn records_are_split_by_size_and_calls_weighed_by_action() {
         hour_time: Some(timestamp(own.day.start())),
         quantity: "5".to_owned(),
         revision: 0,
+        count_from_time: None,
     };
     let points = UsageServiceReportPointsRequest { points: vec![point] };
     let answer = world.clients.usage.clone().report_points(points).await.unwrap().into_inner();

@@ -375,6 +375,7 @@ impl Settled {
             hour_time: Some(chassis::wire::timestamp(self.day.start() + time::Duration::hours(hour))),
             quantity: quantity.to_owned(),
             revision,
+            count_from_time: None,
         }
     }
 }

@@ -290,6 +290,7 @@ async fn send(journey: &Journey, workspace: &str, day: UsageDate, rows: &[Row]) 
                 hour_time: Some(wire::timestamp(noon)),
                 quantity,
                 revision: 0,
+                count_from_time: None,
             });
         }
     }

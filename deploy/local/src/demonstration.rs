@@ -122,6 +122,7 @@ async fn use_services(journey: &Journey, workspace: &str, day: UsageDate) -> any
         hour_time: Some(wire::timestamp(at(hour))),
         quantity: quantity.to_owned(),
         revision: 0,
+        count_from_time: None,
     });
     let reported = journey.report_points(points.collect()).await?;
     let mut records = Vec::new();

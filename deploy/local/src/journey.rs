@@ -157,6 +157,7 @@ impl Journey {
             meter: meter.to_owned(),
             dimension: dimension.to_owned(),
             quantity: quantity.to_owned(),
+            count_from_time: None,
         }
     }
 

@@ -34,6 +34,12 @@ impl Figures {
         calls.get(place).copied().unwrap_or_default()
     }
 
+    /// What part of another's 99th percentile this one's is.
+    pub fn p99_ratio(&self, other: &Self) -> String {
+        let micros = |figures: &Self| u64::try_from(figures.within(990).as_micros()).unwrap_or(u64::MAX);
+        ratio(micros(self), micros(other))
+    }
+
     /// Says how many calls there were, and how long they took.
     pub fn show_calls(&self, name: &str) {
         let [p50, p99, p999] = [500, 990, 999].map(|per_mille| millis(self.within(per_mille)));

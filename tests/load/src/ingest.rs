@@ -13,6 +13,8 @@ use crate::stage::Stage;
 
 /// Records per batch of the open loop.
 const OPEN_BATCH: usize = 500;
+/// Records per batch of what is stored first.
+const PRELOAD_BATCH: usize = 2_000;
 /// Batches of the open loop that may be under way; more, and the services do not keep up.
 const OPEN_MAX: usize = 4_096;
 
@@ -21,6 +23,7 @@ pub async fn run(stage: &Stage, time: Duration, batch: usize, in_flight: usize) 
     raw::make(stage).await?;
     let limit = raw::copied(stage, time).await?;
     println!("raw limit: {limit} rows/s, COPY into the same columns and key");
+    stage.settle().await?;
     closed_loop(stage, Duration::from_secs(2), batch, in_flight).await?;
     let (wal, size) = stage.sizes().await?;
     let closed = closed_loop(stage, time, batch, in_flight).await?;
@@ -33,8 +36,20 @@ pub async fn run(stage: &Stage, time: Duration, batch: usize, in_flight: usize) 
         per_record(size_after - size),
         per_record(wal_after - wal)
     );
+    stage.settle().await?;
     let open = open_loop(stage, time, closed.rate() * 7 / 10).await?;
     open.show(&format!("open loop at 70 %, batches of {OPEN_BATCH}"));
+    Ok(())
+}
+
+/// Stores so many records first, through the service like all others.
+pub async fn preload(stage: &Stage, count: u64, in_flight: usize) -> anyhow::Result<()> {
+    let mut stored = 0;
+    while stored < count {
+        let part = closed_loop(stage, Duration::from_secs(20), PRELOAD_BATCH, in_flight).await?;
+        stored += part.records;
+        println!("stored {stored} of {count} records, {} records/s", part.rate());
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 // It talks on standard output.
 #![allow(clippy::print_stdout)]
 
+mod crowd;
 mod duplicates;
 mod figures;
 mod ingest;
@@ -45,12 +46,21 @@ enum What {
         /// Batches under way at a time.
         #[arg(long, default_value_t = 16)]
         in_flight: usize,
+        /// Records that are stored before anything is measured.
+        #[arg(long, default_value_t = 0)]
+        preload: u64,
     },
     /// One record per call.
     Single {
         /// Calls under way at a time.
         #[arg(long, default_value_t = 256)]
         in_flight: usize,
+    },
+    /// What others notice of clients that never read, garbage, and idle streams.
+    Crowd {
+        /// Streams that lie idle.
+        #[arg(long, default_value_t = 2_000)]
+        idle_streams: usize,
     },
     /// Queries of 13 months of history, while ingest runs at half of what it can.
     Read {
@@ -82,7 +92,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let stage = Stage::open(arguments.workspaces).await?;
     let time = Duration::from_secs(arguments.seconds);
     let done = match arguments.what {
-        What::Ingest { batch, in_flight } => ingest::run(&stage, time, batch, in_flight).await,
+        What::Ingest { batch, in_flight, preload } => {
+            ingest::preload(&stage, preload, in_flight).await?;
+            ingest::run(&stage, time, batch, in_flight).await
+        }
+        What::Crowd { idle_streams } => crowd::run(&stage, time, idle_streams).await,
         What::Read { in_flight } => read::run(&stage, time, in_flight).await,
         What::Single { in_flight } => single::run(&stage, time, in_flight).await,
         What::Duplicates { in_flight } => duplicates::run(&stage, time, in_flight).await,

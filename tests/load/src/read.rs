@@ -46,6 +46,7 @@ pub async fn run(stage: &Stage, time: Duration, in_flight: usize) -> anyhow::Res
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut stage.admin().await?).await?;
     let closed = ingest::closed_loop(stage, Duration::from_secs(4), BATCH, in_flight).await?;
     println!("ingest alone: {} records/s", closed.rate());
+    stage.settle().await?;
     let mut readers = tokio::task::JoinSet::new();
     for reader in 0..READERS {
         readers.spawn(read(stage.producer()?.usage, stage.some_workspaces(WORKSPACES), today, reader, time));

@@ -112,6 +112,18 @@ impl Stage {
         self.now
     }
 
+    /// Where workspace-svc listens.
+    pub fn workspace_address(&self) -> anyhow::Result<std::net::SocketAddr> {
+        self.stack.addresses.get(1).copied().context("workspace-svc has no address")
+    }
+
+    /// Puts everything that was written on disk, so that the next part is not measured with the writing of the last one.
+    pub async fn settle(&self) -> anyhow::Result<()> {
+        let mut admin = self.admin().await?;
+        sqlx::raw_sql("drop table if exists load_raw; checkpoint").execute(&mut admin).await?;
+        Ok(())
+    }
+
     /// The first so many workspaces, in order of id.
     pub fn some_workspaces(&self, count: usize) -> Vec<String> {
         let mut workspaces = self.workspaces.to_vec();
@@ -175,6 +187,7 @@ impl Source {
                 meter: "pv".to_owned(),
                 dimension: String::new(),
                 quantity: "1".to_owned(),
+                count_from_time: None,
             }
         };
         (0..count).map(record).collect()

@@ -125,6 +125,7 @@ impl Record {
             meter: self.usage.meter.clone(),
             dimension: self.usage.dimension.clone(),
             quantity: self.usage.quantity.to_string(),
+            count_from_time: None,
         }
     }
 }

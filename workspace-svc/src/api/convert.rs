@@ -7,6 +7,7 @@ use tallystick_proto::common::v1::ErrorReason;
 use tallystick_proto::workspace::v1 as wire;
 use tonic::Code;
 
+use crate::app::ingest_usage::IngestRejection;
 use crate::app::seal_day::SealRejection;
 use crate::domain::daily_usage::DailyLine;
 use crate::domain::meter::{Counting, Meter, Meters, Reduction, Rounding};
@@ -134,6 +135,18 @@ fn usage_refusal(index: usize, refusal: UsageRefusal) -> wire::UsageRefusal {
         }
     };
     wire::UsageRefusal { index: i32::try_from(index).unwrap_or(i32::MAX), reason: reason.into(), message }
+}
+
+impl From<IngestRejection> for Refusal {
+    fn from(rejection: IngestRejection) -> Self {
+        match rejection {
+            IngestRejection::LineFull { records_max } => {
+                let message = format!("{records_max} records of this caller wait already; wait and repeat");
+                Self::new(Code::ResourceExhausted, ErrorReason::TooManyCalls, message)
+                    .with("limit", records_max)
+            }
+        }
+    }
 }
 
 impl From<SealRejection> for Refusal {

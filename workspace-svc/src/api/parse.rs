@@ -58,6 +58,13 @@ fn time(field: &'static str, time: Option<&prost_types::Timestamp>) -> Result<Of
     time.and_then(instant).ok_or_else(|| malformed(field, "must be a valid time"))
 }
 
+fn optional_time(
+    field: &'static str,
+    value: Option<&prost_types::Timestamp>,
+) -> Result<Option<OffsetDateTime>, UsageRefusal> {
+    value.map(|value| time(field, Some(value))).transpose()
+}
+
 /// A record.
 pub fn record(record: wire::UsageRecord) -> Result<UsageRecord, UsageRefusal> {
     let event_id = if record.event_id.len() == 36 { record.event_id.parse::<Uuid>().ok() } else { None };
@@ -69,6 +76,7 @@ pub fn record(record: wire::UsageRecord) -> Result<UsageRecord, UsageRefusal> {
         event_time: time("event_time", record.event_time.as_ref())?,
         dimension: dimension(record.dimension)?,
         quantity: quantity(&record.quantity)?,
+        count_from: optional_time("count_from_time", record.count_from_time.as_ref())?,
         meter: record.meter,
     })
 }
@@ -110,6 +118,7 @@ pub fn point(point: wire::UsagePoint) -> Result<UsagePoint, UsageRefusal> {
         retention_days: point.retention_days,
         hour_time,
         quantity: quantity(&point.quantity)?,
+        count_from: optional_time("count_from_time", point.count_from_time.as_ref())?,
         revision: point.revision,
         meter: point.meter,
     })

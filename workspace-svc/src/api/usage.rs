@@ -6,7 +6,7 @@ use chassis::civil::UsageDate;
 use chassis::failure::Failure;
 use chassis::page::Page;
 use chassis::status::Refusal;
-use chassis::wire::Violations;
+use chassis::wire::{Violations, caller};
 use prost::Message as _;
 use tallystick_proto::common::v1::ErrorReason;
 use tallystick_proto::workspace::v1::usage_service_server::UsageService;
@@ -67,16 +67,17 @@ fn check_batch(field: &str, records: usize, bytes: usize) -> Result<(), Violatio
     violations.into_result(Some(()))
 }
 
-async fn take(app: &App, records: Vec<UsageRecord>) -> Result<Ingested, Status> {
+async fn take(app: &App, caller: &str, records: Vec<UsageRecord>) -> Result<Ingested, Status> {
     let bytes = records.iter().map(prost::Message::encoded_len).sum();
     check_batch("records", records.len(), bytes)?;
     let parsed = records.into_iter().map(parse::record).collect();
-    Ok(ingest_together(app, parsed).await?)
+    Ok(ingest_together(app, caller, parsed).await.map_err(|failure| failure.map(Refusal::from))?)
 }
 
 /// Answers batch after batch until the sender ends, an error ends the stream, or the service drains.
 async fn answer_batches(
     app: App,
+    caller: String,
     mut batches: Streaming<UsageServiceIngestRequest>,
     acks: mpsc::Sender<Result<UsageServiceIngestResponse, Status>>,
     draining: CancellationToken,
@@ -94,13 +95,15 @@ async fn answer_batches(
         let answer = match batch {
             None => return,
             Some(Err(status)) => Err(status),
-            Some(Ok(batch)) => take(&app, batch.records).await.map(|ingested| UsageServiceIngestResponse {
-                batch_seq: batch.batch_seq,
-                accepted_count: count(ingested.accepted.len()),
-                duplicate_count: count(ingested.duplicates.len()),
-                late_count: count(ingested.late.len()),
-                refusals: convert::refusals(ingested.refusals),
-            }),
+            Some(Ok(batch)) => {
+                take(&app, &caller, batch.records).await.map(|ingested| UsageServiceIngestResponse {
+                    batch_seq: batch.batch_seq,
+                    accepted_count: count(ingested.accepted.len()),
+                    duplicate_count: count(ingested.duplicates.len()),
+                    late_count: count(ingested.late.len()),
+                    refusals: convert::refusals(ingested.refusals),
+                })
+            }
         };
         let ended = answer.is_err();
         if acks.send(answer).await.is_err() || ended {
@@ -159,8 +162,15 @@ impl UsageService for Room {
         &self,
         request: Request<Streaming<UsageServiceIngestRequest>>,
     ) -> Result<Response<Self::IngestStream>, Status> {
+        let caller = caller(&request)?.label();
         let (acks, stream) = mpsc::channel(ACKS_WAITING_MAX);
-        tokio::spawn(answer_batches(self.app.clone(), request.into_inner(), acks, self.draining.clone()));
+        tokio::spawn(answer_batches(
+            self.app.clone(),
+            caller,
+            request.into_inner(),
+            acks,
+            self.draining.clone(),
+        ));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
@@ -168,7 +178,8 @@ impl UsageService for Room {
         &self,
         request: Request<UsageServiceIngestBatchRequest>,
     ) -> Result<Response<UsageServiceIngestBatchResponse>, Status> {
-        let ingested = take(&self.app, request.into_inner().records).await?;
+        let caller = caller(&request)?.label();
+        let ingested = take(&self.app, &caller, request.into_inner().records).await?;
         Ok(Response::new(UsageServiceIngestBatchResponse {
             accepted_count: count(ingested.accepted.len()),
             duplicate_count: count(ingested.duplicates.len()),

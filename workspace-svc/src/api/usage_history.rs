@@ -70,6 +70,7 @@ pub async fn lookup(
                 meter,
                 dimension: record.dimension,
                 quantity: record.quantity.to_string(),
+                count_from_time: None,
             }),
         },
     })

@@ -3,16 +3,15 @@
 use std::collections::HashSet;
 
 use chassis::failure::Failure;
-use chassis::status::Refusal;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::App;
-use super::ingest_usage::Ingested;
+use super::ingest_usage::{IngestRejection, Ingested};
 use crate::domain::closure::Intake;
 use crate::domain::meter::{Counting, Meter, Meters};
 use crate::domain::trial::{Counter, check};
-use crate::domain::usage_record::{UsageRecord, UsageRefusal, admit, counted};
+use crate::domain::usage_record::{UsageRecord, UsageRefusal, admit, check_count_from, counted};
 use crate::store;
 use crate::store::usage_records::{Key, NewRecord};
 use crate::store::usage_sources::Fed;
@@ -99,6 +98,9 @@ fn candidate<'a>(
         let problem = format!("{} is counted by its keys: report them with ReportKeys", meter.meter);
         return Err(UsageRefusal::Malformed { field: "meter", problem });
     }
+    if let Some(intake) = intake {
+        check_count_from(meter, intake, record.event_time, record.count_from)?;
+    }
     let counted = counted(meter, record.quantity)?;
     let trial = intake.filter(|intake| intake.is_trial_at(record.event_time));
     let quota = trial.map(|_| check(meter, counted)).transpose()?.flatten();
@@ -123,7 +125,7 @@ pub async fn admit_records<'a>(
     app: &App,
     meters: &'a Meters,
     parsed: &'a [Result<UsageRecord, UsageRefusal>],
-) -> Result<(Vec<Candidate<'a>>, Ingested), Failure<Refusal>> {
+) -> Result<(Vec<Candidate<'a>>, Ingested), Failure<IngestRejection>> {
     let ids: HashSet<_> = parsed.iter().flatten().map(|record| record.workspace_id.uuid()).collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let intakes = store::workspaces::intakes(&mut *app.pool.acquire().await?, &ids).await?;

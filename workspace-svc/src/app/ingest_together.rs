@@ -1,25 +1,26 @@
 //! Puts the batches of all callers that wait into one transaction: while one is being committed the next gathers. The disk is flushed once for all of them,
 //! and a caller with a single record waits no longer than one with thousands.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chassis::failure::Failure;
-use chassis::status::Refusal;
 use tokio::sync::{Semaphore, oneshot};
 use tracing::Instrument as _;
 
 use super::App;
-use super::ingest_usage::{Ingested, ingest_usage};
+use super::ingest_usage::{IngestRejection, Ingested, ingest_usage};
 use crate::domain::usage_record::{UsageRecord, UsageRefusal};
 
 /// Transactions under way at a time: enough to keep the database busy while others read and answer.
 const WRITERS: usize = 2;
 /// Records that are committed together; a batch that has more is committed by itself.
 const RECORDS_MAX: usize = 5_000;
+/// Records of one caller that may wait; more are refused.
+const LINE_RECORDS_MAX: usize = 200_000;
 
 type Parsed = Vec<Result<UsageRecord, UsageRefusal>>;
-type Answer = Result<Ingested, Failure<Refusal>>;
+type Answer = Result<Ingested, Failure<IngestRejection>>;
 
 /// A batch that waits for its turn.
 struct Waiting {
@@ -29,45 +30,85 @@ struct Waiting {
 
 /// Who waits, and who may write.
 pub struct Queue {
-    waiting: Mutex<VecDeque<Waiting>>,
+    lines: Mutex<Lines>,
     writers: Arc<Semaphore>,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { waiting: Mutex::default(), writers: Arc::new(Semaphore::new(WRITERS)) }
+        Self { lines: Mutex::default(), writers: Arc::new(Semaphore::new(WRITERS)) }
     }
 }
 
-impl Queue {
-    fn put(&self, waiting: Waiting) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(waiting);
+/// A line of each caller: they take turns, so that a flood of one lengthens no line but its own.
+#[derive(Default)]
+struct Lines {
+    of_callers: HashMap<Arc<str>, Line>,
+    turns: VecDeque<Arc<str>>,
+}
+
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Waiting>,
+    records: usize,
+}
+
+impl Lines {
+    /// False: the caller has too much in line.
+    fn put(&mut self, caller: &str, waiting: Waiting) -> bool {
+        if !self.of_callers.contains_key(caller) {
+            let caller: Arc<str> = caller.into();
+            self.turns.push_back(Arc::clone(&caller));
+            self.of_callers.insert(caller, Line::default());
+        }
+        let Some(line) = self.of_callers.get_mut(caller) else { return false };
+        if line.records > 0 && line.records + waiting.parsed.len() > LINE_RECORDS_MAX {
+            return false;
+        }
+        line.records += waiting.parsed.len();
+        line.waiting.push_back(waiting);
+        true
     }
 
-    fn is_empty(&self) -> bool {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    /// The next that go together, in the order in which they came.
-    fn take(&self) -> Vec<Waiting> {
-        let mut queue = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The next that go together, one of each caller's line in turn; a line keeps its order.
+    fn take(&mut self) -> Vec<Waiting> {
         let (mut taken, mut count) = (Vec::new(), 0);
-        while let Some(next) = queue.pop_front() {
-            count += next.parsed.len();
-            if count > RECORDS_MAX && !taken.is_empty() {
-                queue.push_front(next);
+        while let Some(caller) = self.turns.pop_front() {
+            let Some(line) = self.of_callers.get_mut(&caller) else { continue };
+            let Some(next) = line.waiting.front() else {
+                self.of_callers.remove(&caller);
+                continue;
+            };
+            let length = next.parsed.len();
+            if count + length > RECORDS_MAX && !taken.is_empty() {
+                self.turns.push_front(caller);
                 break;
             }
-            taken.push(next);
+            count += length;
+            line.records -= length;
+            taken.extend(line.waiting.pop_front());
+            if line.waiting.is_empty() {
+                self.of_callers.remove(&caller);
+            } else {
+                self.turns.push_back(caller);
+            }
         }
         taken
     }
 }
 
+impl Queue {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Commits what is admitted of a batch, with whatever waits beside it. What was begun is finished when its caller has gone.
-pub async fn ingest_together(app: &App, parsed: Parsed) -> Answer {
+pub async fn ingest_together(app: &App, caller: &str, parsed: Parsed) -> Answer {
     let (answer, answered) = oneshot::channel();
-    app.queue.put(Waiting { parsed, answer });
+    if !app.queue.lines().put(caller, Waiting { parsed, answer }) {
+        return Err(Failure::Rejected(IngestRejection::LineFull { records_max: LINE_RECORDS_MAX }));
+    }
     start_writer(app);
     match answered.await {
         Ok(answer) => answer,
@@ -81,7 +122,7 @@ fn start_writer(app: &App) {
     let app = app.clone();
     let write = async move {
         loop {
-            let taken = app.queue.take();
+            let taken = app.queue.lines().take();
             if taken.is_empty() {
                 break;
             }
@@ -89,7 +130,7 @@ fn start_writer(app: &App) {
         }
         drop(turn);
         // Whoever came after the last look and before the turn was given back found no turn, and counts on this one.
-        if !app.queue.is_empty() {
+        if !app.queue.lines().turns.is_empty() {
             start_writer(&app);
         }
     };
@@ -127,5 +168,42 @@ async fn write_together(app: &App, taken: Vec<Waiting>) {
     for (answer, length) in answers.into_iter().zip(lengths) {
         let own: Parsed = rest.by_ref().take(length).collect();
         drop(answer.send(ingest_usage(app, &own).await));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(records: usize) -> Waiting {
+        let parsed = (0..records).map(|_| Err(UsageRefusal::UnknownMeter)).collect();
+        Waiting { parsed, answer: oneshot::channel().0 }
+    }
+
+    fn lengths(taken: &[Waiting]) -> Vec<usize> {
+        taken.iter().map(|waiting| waiting.parsed.len()).collect()
+    }
+
+    #[test]
+    fn a_flood_of_one_caller_does_not_keep_another_waiting() {
+        let mut lines = Lines::default();
+        (0..50).for_each(|_| assert!(lines.put("flood", waiting(1_000))));
+        assert!(lines.put("other", waiting(7)));
+        assert!(lines.put("other", waiting(8)));
+        assert_eq!(lengths(&lines.take()), [1_000, 7, 1_000, 8, 1_000, 1_000]);
+        assert_eq!(lengths(&lines.take()), [1_000; 5]);
+    }
+
+    #[test]
+    fn a_line_is_bounded_and_a_large_batch_goes_alone() {
+        let mut lines = Lines::default();
+        (0..40).for_each(|_| assert!(lines.put("flood", waiting(5_000))));
+        assert!(!lines.put("flood", waiting(1)), "the line is full");
+        assert!(lines.put("other", waiting(1)), "another's is not");
+        assert_eq!(lengths(&lines.take()), [5_000]);
+        assert_eq!(lengths(&lines.take()), [1]);
+        assert!(lines.put("flood", waiting(1)), "there is room again");
+        while !lines.take().is_empty() {}
+        assert!(lines.turns.is_empty() && lines.of_callers.is_empty());
     }
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
 use chassis::fault;
-use chassis::status::Refusal;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
@@ -20,6 +19,16 @@ use crate::store::usage_deltas::{Delta, Slot};
 use crate::store::usage_records::{Copied, Key};
 use crate::store::usage_sources::{Fed, Mode};
 use crate::store::usage_suspects::Suspect;
+
+/// Why a batch is not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IngestRejection {
+    /// Too many records of its caller wait already.
+    LineFull {
+        /// So many may.
+        records_max: usize,
+    },
+}
 
 /// What became of each record of a batch, by its index.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -87,7 +96,7 @@ impl Habit {
 pub async fn ingest_usage(
     app: &App,
     parsed: &[Result<UsageRecord, UsageRefusal>],
-) -> Result<Ingested, Failure<Refusal>> {
+) -> Result<Ingested, Failure<IngestRejection>> {
     let meters = app.meters().await?;
     for _ in 0..TRIES_MAX {
         let (candidates, ingested) = admit_records(app, &meters, parsed).await?;
@@ -107,7 +116,7 @@ async fn commit(
     app: &App,
     mut candidates: Vec<Candidate<'_>>,
     mut ingested: Ingested,
-) -> Result<Option<Ingested>, Failure<Refusal>> {
+) -> Result<Option<Ingested>, Failure<IngestRejection>> {
     let days: BTreeSet<UsageDate> = candidates.iter().map(|candidate| candidate.key.usage_date).collect();
     app.have_partitions(&days).await?;
     let mut tx = app.pool.begin().await?;
@@ -189,7 +198,7 @@ async fn leave_known<'a>(
     connection: &mut PgConnection,
     candidates: Vec<Candidate<'a>>,
     ingested: &mut Ingested,
-) -> Result<Vec<Candidate<'a>>, Failure<Refusal>> {
+) -> Result<Vec<Candidate<'a>>, Failure<IngestRejection>> {
     let limited = candidates.iter().filter(|candidate| candidate.quota.is_some());
     let held: BTreeSet<Counter> = limited.map(Candidate::counter).collect();
     let used = match held.is_empty() {
@@ -234,7 +243,7 @@ async fn add_up(
     app: &App,
     connection: &mut PgConnection,
     new: &[Candidate<'_>],
-) -> Result<(), Failure<Refusal>> {
+) -> Result<(), Failure<IngestRejection>> {
     let mut deltas: HashMap<Slot<'_>, Delta> = HashMap::new();
     let mut late: BTreeMap<_, LateCounts> = BTreeMap::new();
     for candidate in new {
@@ -265,7 +274,7 @@ async fn note_suspects(
     app: &App,
     connection: &mut PgConnection,
     new: &[Candidate<'_>],
-) -> Result<(), Failure<Refusal>> {
+) -> Result<(), Failure<IngestRejection>> {
     let mut asked = Vec::new();
     for candidate in new {
         let (day, time) = (candidate.key.usage_date, candidate.record.event_time);

@@ -6,12 +6,13 @@ use chassis::civil::UsageDate;
 use chassis::failure::Failure;
 use chassis::status::Refusal;
 use sqlx::PgConnection;
+use time::Duration;
 
 use super::App;
 use super::ingest_usage::claim_sources;
 use crate::domain::trial::{Counter, Counters, check, used_up};
 use crate::domain::usage_point::{Place, Reading, UsagePoint, Verdict, check_point, judge, judge_batch};
-use crate::domain::usage_record::{UsageRefusal, admit};
+use crate::domain::usage_record::{UsageRefusal, admit, check_count_from};
 use crate::store;
 use crate::store::late_usage::LateCounts;
 use crate::store::usage_sources::{Fed, Mode};
@@ -82,6 +83,11 @@ async fn admit_all(
             let intake = intakes.get(&point.workspace_id);
             let meter = admit(point.hour_time, &point.meter, &point.dimension, intake, &meters, now)?;
             check_point(point.retention_days, meter)?;
+            if let Some(intake) = intake {
+                // A point stands for its whole hour.
+                let last = point.hour_time + Duration::HOUR - Duration::MICROSECOND;
+                check_count_from(meter, intake, last, point.count_from)?;
+            }
             let trial = intake.filter(|intake| intake.is_trial_at(point.hour_time));
             let quota = trial.map(|_| check(meter, point.quantity)).transpose()?.flatten();
             Ok((point, meter, quota, intake.is_some_and(|intake| intake.refuses_late(now))))

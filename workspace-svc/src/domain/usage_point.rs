@@ -27,6 +27,8 @@ pub struct UsagePoint {
     pub quantity: i64,
     /// The producer's counter of corrections.
     pub revision: i64,
+    /// From when a maximum counts, where that is asked.
+    pub count_from: Option<OffsetDateTime>,
 }
 
 /// A policy that a point names must be one that its meter's data can be under: two points of an item with one price would else

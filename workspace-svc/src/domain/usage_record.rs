@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::closure::Intake;
-use super::meter::{DimensionKind, Meter, Meters};
+use super::meter::{DimensionKind, Meter, Meters, Reduction};
 
 /// How far back usage is admitted. Keys are kept for 40 days, longer than this, so that every resend meets its key.
 pub const HORIZON: Duration = Duration::days(35);
@@ -33,6 +33,8 @@ pub struct UsageRecord {
     pub dimension: String,
     /// How much.
     pub quantity: i64,
+    /// From when a maximum counts, where that is asked.
+    pub count_from: Option<OffsetDateTime>,
 }
 
 /// Why a record or point is not counted. Nothing of it is kept.
@@ -121,6 +123,29 @@ pub fn admit<'a>(
     Ok(meter)
 }
 
+/// A maximum counts from 00:00; on the day of an upgrade, from it on, it must count from the upgrade or later: what was used before is free (DEC-13).
+pub fn check_count_from(
+    meter: &Meter,
+    intake: &Intake,
+    time: OffsetDateTime,
+    count_from: Option<OffsetDateTime>,
+) -> Result<(), UsageRefusal> {
+    let Some(upgraded) = intake.commercial_from else { return Ok(()) };
+    let day = UsageDate::of(time);
+    let asked =
+        meter.reduction == Reduction::Max && day.start() < upgraded && upgraded <= time && time < day.end();
+    if !asked
+        || UsageDate::of(upgraded) != day
+        || count_from.is_some_and(|from| upgraded <= from && from <= time)
+    {
+        return Ok(());
+    }
+    let problem = format!(
+        "must be from {upgraded}, when the workspace was upgraded, to {time}: what was used before is free"
+    );
+    Err(UsageRefusal::Malformed { field: "count_from_time", problem })
+}
+
 /// What a quantity counts for. Refused when that is past what can be counted (DEC-52).
 pub fn counted(meter: &Meter, quantity: i64) -> Result<i64, UsageRefusal> {
     let problem = || format!("counts for more than {QUANTITY_MAX} of the item {}", meter.item);
@@ -176,6 +201,25 @@ mod tests {
         );
     }
 
+    /// DEC-13: day counters begin anew at the hour of an upgrade.
+    #[test]
+    fn a_maximum_on_the_day_of_an_upgrade_says_from_when_it_counts() {
+        let upgraded = datetime!(2026-11-24 10:00 +8);
+        let workspace = Intake { commercial_from: Some(upgraded), ..intake(datetime!(2026-11-01 00:00 UTC)) };
+        let hosts = Meter { reduction: Reduction::Max, ..plain(6, "network_host") };
+        let at = |meter: &Meter, time, from| check_count_from(meter, &workspace, time, from).is_ok();
+        let noon = datetime!(2026-11-24 12:00 +8);
+        assert!(!at(&hosts, noon, None));
+        assert!(!at(&hosts, noon, Some(upgraded - Duration::MICROSECOND)));
+        assert!(!at(&hosts, noon, Some(noon + Duration::MICROSECOND)));
+        assert!(at(&hosts, noon, Some(upgraded)));
+        assert!(at(&hosts, upgraded - Duration::MICROSECOND, None), "before it is a trial's");
+        assert!(at(&hosts, datetime!(2026-11-25 00:00 +8), None), "the next day counts from its 00:00");
+        assert!(at(&plain(10, "pv"), noon, None), "a sum has its hours");
+        let midnight = Intake { commercial_from: Some(datetime!(2026-11-24 00:00 +8)), ..workspace.clone() };
+        assert!(check_count_from(&hosts, &midnight, noon, None).is_ok());
+    }
+
     #[test]
     fn the_fingerprint_sees_every_field_of_the_content() {
         let record = UsageRecord {
@@ -185,6 +229,7 @@ mod tests {
             meter: "log".into(),
             dimension: "audit".into(),
             quantity: 1,
+            count_from: None,
         };
         let changes: [fn(&mut UsageRecord); 4] = [
             |r| r.event_time += Duration::MICROSECOND,

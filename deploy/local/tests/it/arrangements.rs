@@ -44,6 +44,7 @@ fn records(workspace: &str, now: OffsetDateTime, count: usize) -> Vec<UsageRecor
             meter: meter.to_owned(),
             dimension: dimension.to_owned(),
             quantity: numbers.below(50_000).to_string(),
+            count_from_time: None,
         }
     };
     (0..count).map(record).collect()

@@ -249,6 +249,7 @@ impl Storm {
             meter: "synthetic".to_owned(),
             dimension: String::new(),
             quantity: (1 + number % 3).to_string(),
+            count_from_time: None,
         };
         (0..RECORDS_PER_ROUND).map(record).collect()
     }
