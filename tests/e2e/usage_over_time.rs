@@ -296,3 +296,36 @@ async fn sealed_days_are_read_on_from_where_a_reader_was() {
     }
     assert!(timestamp(day.start()).seconds > 0);
 }
+
+/// DEC-9: at every midnight of UTC+08:00, also at the ends of months, years and of a leap day, a millisecond decides the day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_millisecond_decides_the_day_at_the_ends_of_months_years_and_leap_days() {
+    let world = World::new().await.unwrap();
+    let own = world.customer("calendar").await.unwrap();
+    for next in ["2027-01-01", "2027-03-01", "2028-03-01", "2028-05-01", "2032-02-29"] {
+        let next: UsageDate = next.parse().unwrap();
+        let before = next.plus_days(-1);
+        world.clients.advance_to(next.start() + Duration::minutes(20)).await.unwrap();
+        let records = vec![
+            at(&own, &format!("last of {before}"), next.start() - Duration::MILLISECOND, ("pv", "1")),
+            at(&own, &format!("first of {next}"), next.start(), ("pv", "2")),
+        ];
+        let answer = send(&world, records).await;
+        assert_eq!((answer.accepted_count, answer.late_count), (2, 0), "{:?}", answer.refusals);
+        let by_hour = query(&world, asked(&own, before, next, Granularity::Hour)).await;
+        let last_hour = (next.start() - Duration::HOUR).unix_timestamp();
+        let expected =
+            [(last_hour, vec!["pv 1".to_owned()]), (next.start().unix_timestamp(), vec!["pv 2".to_owned()])];
+        assert_eq!(periods(&by_hour), expected, "{next}");
+        own.journey.seal(before).await.unwrap();
+        let sealed = query(&world, asked(&own, before, before, Granularity::Day)).await;
+        assert_eq!((brief(&sealed.lines), sealed.sealed), (vec!["pv 1".to_owned()], true), "{before}");
+        let months = query(&world, asked(&own, before, next, Granularity::Month)).await;
+        assert_eq!(
+            months.periods.len(),
+            if before.date().month() == next.date().month() { 1 } else { 2 },
+            "{next}"
+        );
+    }
+    world.reconcile().await.unwrap();
+}
