@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use crate::bindings::{id, refusal, workspace};
 
-async fn trial(world: &World, own: &Settled, number: u128) -> String {
+/// A trial of the customer's owner.
+pub async fn trial(world: &World, own: &Settled, number: u128) -> String {
     let create = WorkspaceServiceCreateRequest {
         request_id: id(number),
         owner_console_account_id: own.registration.console_account_id.clone(),

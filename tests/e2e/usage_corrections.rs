@@ -145,15 +145,7 @@ async fn what_is_taken_back_after_the_seal_leaves_the_sealed_day() {
 async fn a_trial_gets_back_what_is_taken_back() {
     let world = World::new().await.unwrap();
     let mut own = world.customer("second-try").await.unwrap();
-    let create = tallystick_proto::workspace::v1::WorkspaceServiceCreateRequest {
-        request_id: crate::bindings::id(1),
-        owner_console_account_id: own.registration.console_account_id.clone(),
-        name: "Trial".to_owned(),
-        site: 1,
-        language: 0,
-    };
-    let created = world.clients.workspaces.clone().create(create).await.unwrap().into_inner();
-    own.registration.workspace_id = created.workspace.unwrap().workspace_id;
+    own.registration.workspace_id = crate::trials::trial(&world, &own, 1).await;
     world.clients.advance_to(own.day.end() - Duration::HOUR).await.unwrap();
     let all = record(&own, "all", 60, ("pv", "2000"));
     assert_eq!(send(&world, vec![all.clone()]).await.accepted_count, 1);

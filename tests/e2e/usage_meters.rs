@@ -5,7 +5,7 @@ use tallystick_proto::common::v1::ErrorReason;
 use tallystick_proto::workspace::v1::{
     UsageKey, UsagePoint, UsageRecord, UsageServiceIngestBatchRequest, UsageServiceListMetersRequest,
     UsageServiceQueryRequest, UsageServiceReportKeysRequest, UsageServiceReportKeysResponse,
-    UsageServiceReportPointsRequest, WorkspaceServiceCreateRequest,
+    UsageServiceReportPointsRequest,
 };
 use tests::{Settled, World};
 use time::Duration;
@@ -158,15 +158,7 @@ async fn futures(world: &World, keys: Vec<UsageKey>) -> Vec<UsageServiceReportKe
 async fn a_trials_series_are_distinct_ones() {
     let world = World::new().await.unwrap();
     let mut own = world.customer("prober").await.unwrap();
-    let create = WorkspaceServiceCreateRequest {
-        request_id: crate::bindings::id(1),
-        owner_console_account_id: own.registration.console_account_id.clone(),
-        name: "Trial".to_owned(),
-        site: 1,
-        language: 0,
-    };
-    let created = world.clients.workspaces.clone().create(create).await.unwrap().into_inner();
-    own.registration.workspace_id = created.workspace.unwrap().workspace_id;
+    own.registration.workspace_id = crate::trials::trial(&world, &own, 1).await;
     world.clients.advance_to(own.day.end() - Duration::HOUR).await.unwrap();
     let series = |n: i64| key(&own, "timeseries_key", &format!("s{n}"), 12, "");
     assert_eq!(report(&world, (0..2_999).map(series).collect()).await.new_count, 2_999);

@@ -131,13 +131,9 @@ pub fn check_count_from(
     count_from: Option<OffsetDateTime>,
 ) -> Result<(), UsageRefusal> {
     let Some(upgraded) = intake.commercial_from else { return Ok(()) };
-    let day = UsageDate::of(time);
-    let asked =
-        meter.reduction == Reduction::Max && day.start() < upgraded && upgraded <= time && time < day.end();
-    if !asked
-        || UsageDate::of(upgraded) != day
-        || count_from.is_some_and(|from| upgraded <= from && from <= time)
-    {
+    let begins_inside = UsageDate::of(time).start() < upgraded && upgraded <= time;
+    let asked = meter.reduction == Reduction::Max && begins_inside;
+    if !asked || count_from.is_some_and(|from| upgraded <= from && from <= time) {
         return Ok(());
     }
     let problem = format!(
