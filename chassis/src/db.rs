@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgPool};
 
 /// A statement that runs longer is cancelled.
 const STATEMENT_TIMEOUT: &str = "30s";
@@ -14,6 +14,9 @@ const IDLE_IN_TRANSACTION_TIMEOUT: &str = "15s";
 const LOCK_TIMEOUT: &str = "10s";
 /// Waiting longer for a connection means that the pool is exhausted.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// A connection that lay idle longer is asked whether it lives before it is used; the pool asks each that comes back.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// The schema of a service: a constant, so that the few statements of the chassis may be built from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,15 @@ pub fn pool(url: &SecretString, application: &str, connections_max: u32) -> anyh
     let pool = PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, kept| {
+            Box::pin(async move {
+                if kept.idle_for > TRUSTED_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .after_connect(move |_, _| Box::pin(async move { send_at_once(port) }));
     Ok(pool.connect_lazy_with(options))
 }

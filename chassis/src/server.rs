@@ -10,11 +10,11 @@ use tallystick_proto::ops::v1::clock_service_server::ClockServiceServer;
 use tallystick_proto::ops::v1::work_service_server::WorkServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::audit::{Journal, SHIP_INTERVAL, Ship, ship_waiting};
 use crate::auth::{KeySource, UserKeys, Verifier};
@@ -193,11 +193,10 @@ impl Frame {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .tcp_nodelay(true)
             .layer(tower::layer::layer_fn(move |routes: Routes| Layered::new(Arc::clone(&layers), routes)))
             .add_routes(routes)
             .serve_with_incoming_shutdown(
-                TcpListenerStream::new(listener),
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
                 stop_accepting.clone().cancelled_owned(),
             );
         let finish = async {

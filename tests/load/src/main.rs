@@ -67,6 +67,9 @@ enum What {
         /// Batches under way at a time while that is measured.
         #[arg(long, default_value_t = 16)]
         in_flight: usize,
+        /// Queries in a second.
+        #[arg(long, default_value_t = 50)]
+        queries: u32,
     },
     /// Batches that were all counted before.
     Duplicates {
@@ -97,7 +100,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             ingest::run(&stage, time, batch, in_flight).await
         }
         What::Crowd { idle_streams } => crowd::run(&stage, time, idle_streams).await,
-        What::Read { in_flight } => read::run(&stage, time, in_flight).await,
+        What::Read { in_flight, queries } => read::run(&stage, time, in_flight, queries).await,
         What::Single { in_flight } => single::run(&stage, time, in_flight).await,
         What::Duplicates { in_flight } => duplicates::run(&stage, time, in_flight).await,
     };

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use chassis::civil::UsageDate;
 use chassis::wire::date;
 use tallystick_proto::workspace::v1::usage_service_query_request::Granularity;
 use tallystick_proto::workspace::v1::{UsageServiceGetOverviewRequest, UsageServiceQueryRequest};
+use tokio::task::JoinSet;
 
 use crate::figures::Figures;
 use crate::ingest;
@@ -15,8 +17,8 @@ use crate::stage::Stage;
 const WORKSPACES: usize = 5;
 /// Days of it.
 const DAYS: i64 = 396;
-/// Readers, one query at a time each.
-const READERS: usize = 4;
+/// Queries that may be under way; more, and the service does not keep up.
+const QUERIES_MAX: usize = 1_024;
 /// Records per batch of what is written meanwhile.
 const BATCH: usize = 1_000;
 
@@ -40,27 +42,29 @@ const HISTORY: &str = "do $$ begin \
     analyze workspace.hourly_usage; analyze workspace.sealed_days; analyze workspace.sealed_lines";
 
 /// Measures and says it.
-pub async fn run(stage: &Stage, time: Duration, in_flight: usize) -> anyhow::Result<()> {
+pub async fn run(stage: &Stage, time: Duration, in_flight: usize, queries: u32) -> anyhow::Result<()> {
     let today = UsageDate::of(stage.now());
     let sql = HISTORY.replace("$1", &format!("'{today}'"));
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut stage.admin().await?).await?;
     let closed = ingest::closed_loop(stage, Duration::from_secs(4), BATCH, in_flight).await?;
     println!("ingest alone: {} records/s", closed.rate());
     stage.settle().await?;
-    let mut readers = tokio::task::JoinSet::new();
-    for reader in 0..READERS {
-        readers.spawn(read(stage.producer()?.usage, stage.some_workspaces(WORKSPACES), today, reader, time));
-    }
+    let workspaces = stage.some_workspaces(WORKSPACES);
+    let usage = stage.producer()?.usage;
+    let reads = || tokio::spawn(read(usage.clone(), workspaces.clone(), today, queries.max(1), time));
+    show(&format!("{queries} queries/s alone"), &reads().await??);
+    let readers = reads();
     let written = ingest::open_loop(stage, time, closed.rate() / 2).await?;
-    let mut kinds: Vec<Figures> = vec![Figures::default(); KINDS.len()];
-    while let Some(done) = readers.join_next().await {
-        kinds.iter_mut().zip(done??).for_each(|(sum, part)| sum.join(part));
-    }
     written.show("written meanwhile, at half of it");
-    for (figures, (name, ..)) in kinds.iter().zip(KINDS) {
-        figures.show_calls(name);
-    }
+    show(&format!("{queries} queries/s beside it"), &readers.await??);
     Ok(())
+}
+
+fn show(name: &str, kinds: &[Figures]) {
+    println!("{name}:");
+    for (figures, (kind, ..)) in kinds.iter().zip(KINDS) {
+        figures.show_calls(&format!("  {kind}"));
+    }
 }
 
 /// What is asked for, from so many days ago up to yesterday or today.
@@ -74,39 +78,51 @@ const KINDS: [(&str, i64, Granularity); 4] = [
 type Usage =
     tallystick_proto::workspace::v1::usage_service_client::UsageServiceClient<chassis::peer::PeerChannel>;
 
+/// Asks at the times when it is due, each kind in its turn; a query's time is counted from when it was due.
 async fn read(
-    mut usage: Usage,
+    usage: Usage,
     workspaces: Vec<String>,
     today: UsageDate,
-    reader: usize,
+    queries: u32,
     time: Duration,
 ) -> anyhow::Result<Vec<Figures>> {
+    let mut under_way = JoinSet::new();
+    let (begun, mut turn) = (Instant::now(), 0);
+    let mut due = begun;
+    while begun.elapsed() < time {
+        tokio::time::sleep_until(due.into()).await;
+        anyhow::ensure!(under_way.len() < QUERIES_MAX, "{QUERIES_MAX} queries are under way");
+        let workspace_id = workspaces.get(turn / KINDS.len() % workspaces.len().max(1)).cloned();
+        let (kind, from) = (turn % KINDS.len(), due);
+        let asked = ask(usage.clone(), workspace_id.unwrap_or_default(), today, kind);
+        under_way.spawn(async move { anyhow::Ok((kind, asked.await.map(|()| from.elapsed())?)) });
+        turn += 1;
+        due += Duration::from_secs(1) / queries;
+    }
     let mut kinds = vec![Figures::default(); KINDS.len()];
-    let begun = Instant::now();
-    for turn in reader.. {
-        if begun.elapsed() >= time {
-            break;
-        }
-        let workspace_id = workspaces.get(turn % workspaces.len().max(1)).cloned().unwrap_or_default();
-        for (figures, (_, days, granularity)) in kinds.iter_mut().zip(KINDS) {
-            let sent = Instant::now();
-            if days == 0 {
-                let overview = UsageServiceGetOverviewRequest { workspace_id: workspace_id.clone() };
-                usage.get_overview(overview).await?;
-            } else {
-                let query = UsageServiceQueryRequest {
-                    workspace_id: workspace_id.clone(),
-                    usage_date: Some(date(today.plus_days(-days))),
-                    last_date: Some(date(today)),
-                    granularity: granularity.into(),
-                    ..Default::default()
-                };
-                let answer = usage.query(query).await?.into_inner();
-                anyhow::ensure!(!answer.periods.is_empty(), "nothing was read");
-            }
-            figures.calls.push(sent.elapsed());
-            figures.elapsed = begun.elapsed();
+    while let Some(answered) = under_way.join_next().await {
+        let (kind, took) = answered??;
+        if let Some(figures) = kinds.get_mut(kind) {
+            figures.calls.push(took);
         }
     }
     Ok(kinds)
+}
+
+async fn ask(mut usage: Usage, workspace_id: String, today: UsageDate, kind: usize) -> anyhow::Result<()> {
+    let (_, days, granularity) = KINDS.get(kind).context("there is no such kind of query")?;
+    if *days == 0 {
+        usage.get_overview(UsageServiceGetOverviewRequest { workspace_id }).await?;
+        return Ok(());
+    }
+    let query = UsageServiceQueryRequest {
+        workspace_id,
+        usage_date: Some(date(today.plus_days(-days))),
+        last_date: Some(date(today)),
+        granularity: (*granularity).into(),
+        ..Default::default()
+    };
+    let answer = usage.query(query).await?.into_inner();
+    anyhow::ensure!(!answer.periods.is_empty(), "nothing was read");
+    Ok(())
 }

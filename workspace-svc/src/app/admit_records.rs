@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use chassis::failure::Failure;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -123,12 +124,13 @@ fn candidate<'a>(
 /// What is admitted of a batch, in order of its keys so that two batches never wait for each other, and what is refused.
 pub async fn admit_records<'a>(
     app: &App,
+    connection: &mut PgConnection,
     meters: &'a Meters,
     parsed: &'a [Result<UsageRecord, UsageRefusal>],
 ) -> Result<(Vec<Candidate<'a>>, Ingested), Failure<IngestRejection>> {
     let ids: HashSet<_> = parsed.iter().flatten().map(|record| record.workspace_id.uuid()).collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
-    let intakes = store::workspaces::intakes(&mut *app.pool.acquire().await?, &ids).await?;
+    let intakes = store::workspaces::intakes(connection, &ids).await?;
     let now = app.clock.now();
     let mut ingested = Ingested::default();
     let mut candidates = Vec::with_capacity(parsed.len());
@@ -143,7 +145,7 @@ pub async fn admit_records<'a>(
         }
     }
     // Stable: of records with one id the first of the batch comes first.
-    candidates.sort_by_key(|candidate| candidate.key);
+    candidates.sort_by_key(|candidate| candidate.key.place());
     candidates.dedup_by(|next, first| {
         let repeats = next.key == first.key;
         if repeats {

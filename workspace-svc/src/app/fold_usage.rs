@@ -11,9 +11,28 @@ use crate::store::usage_deltas::Which;
 /// Deltas per transaction.
 const DELTAS_MAX: i64 = 50_000;
 
-/// Folds the next deltas of any day. False when none is left.
-pub async fn fold_next(app: &App) -> sqlx::Result<bool> {
-    fold(app, Which::Any).await
+/// What was there to fold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Folded {
+    /// Nothing.
+    Nothing,
+    /// All that there was.
+    All,
+    /// As much as is folded at once: there is more.
+    Part,
+}
+
+/// Folds the next deltas of any day.
+pub async fn fold_next(app: &App) -> sqlx::Result<Folded> {
+    let mut tx = app.pool.begin().await?;
+    store::usage_deltas::hold_fold(&mut tx).await?;
+    let folded = store::usage_deltas::fold(&mut tx, Which::Any, DELTAS_MAX).await?;
+    tx.commit().await?;
+    Ok(match folded {
+        0 => Folded::Nothing,
+        DELTAS_MAX.. => Folded::Part,
+        _ => Folded::All,
+    })
 }
 
 /// Folds all of a workspace's day, for a caller that holds back everybody else.
@@ -25,12 +44,4 @@ pub async fn fold_workspace_day(
     let which = Which::Of(workspace_id, day);
     while store::usage_deltas::fold(&mut *connection, which, DELTAS_MAX).await? == DELTAS_MAX {}
     Ok(())
-}
-
-async fn fold(app: &App, which: Which) -> sqlx::Result<bool> {
-    let mut tx = app.pool.begin().await?;
-    store::usage_deltas::hold_fold(&mut tx).await?;
-    let folded = store::usage_deltas::fold(&mut tx, which, DELTAS_MAX).await?;
-    tx.commit().await?;
-    Ok(folded == DELTAS_MAX)
 }

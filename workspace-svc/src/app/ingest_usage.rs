@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
 use chassis::fault;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 
 use super::App;
@@ -98,9 +98,10 @@ pub async fn ingest_usage(
     parsed: &[Result<UsageRecord, UsageRefusal>],
 ) -> Result<Ingested, Failure<IngestRejection>> {
     let meters = app.meters().await?;
+    let mut connection = app.pool.acquire().await?;
     for _ in 0..TRIES_MAX {
-        let (candidates, ingested) = admit_records(app, &meters, parsed).await?;
-        if let Some(ingested) = commit(app, candidates, ingested).await? {
+        let (candidates, ingested) = admit_records(app, &mut connection, &meters, parsed).await?;
+        if let Some(ingested) = commit(app, &mut connection, candidates, ingested).await? {
             fault::point("ingest.committed");
             return Ok(ingested);
         }
@@ -114,12 +115,13 @@ pub async fn ingest_usage(
 /// None: others reported the same records, or points for one of the items, at the same moment; nothing was committed.
 async fn commit(
     app: &App,
+    connection: &mut PgConnection,
     mut candidates: Vec<Candidate<'_>>,
     mut ingested: Ingested,
 ) -> Result<Option<Ingested>, Failure<IngestRejection>> {
     let days: BTreeSet<UsageDate> = candidates.iter().map(|candidate| candidate.key.usage_date).collect();
-    app.have_partitions(&days).await?;
-    let mut tx = app.pool.begin().await?;
+    app.have_partitions(connection, &days).await?;
+    let mut tx = connection.begin().await?;
     let closed = store::day_fences::hold_open(&mut tx, &days).await?;
     mark_late(&closed, &mut candidates, &mut ingested);
     let (asked, unknown) = hold_sources(app, &mut tx, &mut candidates, &mut ingested).await?;
@@ -276,14 +278,17 @@ async fn note_suspects(
     new: &[Candidate<'_>],
 ) -> Result<(), Failure<IngestRejection>> {
     let mut asked = Vec::new();
-    for candidate in new {
-        let (day, time) = (candidate.key.usage_date, candidate.record.event_time);
-        let other = match () {
-            () if time < day.start() + NEAR_MIDNIGHT => day.plus_days(-1),
-            () if time >= day.end() - NEAR_MIDNIGHT => day.plus_days(1),
-            () => continue,
-        };
-        asked.push((candidate.key, Key { usage_date: other, ..candidate.key }));
+    for of_day in new.chunk_by(|one, next| one.key.usage_date == next.key.usage_date) {
+        let Some(day) = of_day.first().map(|first| first.key.usage_date) else { continue };
+        let (early, late) = (day.start() + NEAR_MIDNIGHT, day.end() - NEAR_MIDNIGHT);
+        for candidate in of_day {
+            let other = match candidate.record.event_time {
+                time if time < early => day.plus_days(-1),
+                time if time >= late => day.plus_days(1),
+                _ => continue,
+            };
+            asked.push((candidate.key, Key { usage_date: other, ..candidate.key }));
+        }
     }
     if asked.is_empty() {
         return Ok(());

@@ -33,7 +33,7 @@ use chassis::clock::Clock;
 use chassis::db::Schema;
 use chassis::fault;
 use chassis::server::Frame;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 
 use crate::domain::meter::Meters;
@@ -93,17 +93,26 @@ impl App {
     }
 
     /// Sees to it that the partitions of these days are there: before a transaction needs them, never inside it.
-    pub(crate) async fn have_partitions(&self, days: &BTreeSet<UsageDate>) -> sqlx::Result<()> {
+    async fn have_partitions(
+        &self,
+        connection: &mut PgConnection,
+        days: &BTreeSet<UsageDate>,
+    ) -> sqlx::Result<()> {
         let missing: Vec<UsageDate> = {
             let known = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
             days.iter().filter(|day| !known.contains(day)).copied().collect()
         };
         for day in missing {
-            store::partitions::make(&mut *self.pool.acquire().await?, day).await?;
+            store::partitions::make(&mut *connection, day).await?;
             fault::point("partition.made");
             self.partitions.lock().unwrap_or_else(PoisonError::into_inner).insert(day);
         }
         Ok(())
+    }
+
+    /// Makes the partitions of these days ahead.
+    pub(crate) async fn have_partitions_ahead(&self, days: &BTreeSet<UsageDate>) -> sqlx::Result<()> {
+        self.have_partitions(&mut *self.pool.acquire().await?, days).await
     }
 
     /// The clock's billing day.

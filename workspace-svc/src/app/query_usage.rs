@@ -17,6 +17,7 @@ use crate::domain::retention::RetentionPolicy;
 use crate::domain::usage_key::SeenTogether;
 use crate::domain::usage_period::{Granularity, Sums, UsedPeriod};
 use crate::store;
+use crate::store::sealed_days::{Sealed, SealedUsage};
 use crate::store::usage_records::Late;
 
 /// What is asked for.
@@ -40,6 +41,15 @@ impl Asked {
     fn wants(&self, line: &DailyLine) -> bool {
         self.item.as_ref().is_none_or(|item| *item == line.item)
             && self.dimension.as_ref().is_none_or(|dimension| *dimension == line.dimension)
+    }
+
+    fn sealed_usage(&self) -> SealedUsage<'_> {
+        SealedUsage {
+            range: (self.first, self.last),
+            by_month: self.granularity == Granularity::Month,
+            item: self.item.as_deref(),
+            dimension: self.dimension.as_deref(),
+        }
     }
 
     fn days(&self) -> impl Iterator<Item = UsageDate> {
@@ -92,87 +102,113 @@ pub async fn query_usage(app: &App, asked: &Asked) -> Result<Option<Used>, Failu
     let meters = app.meters().await?;
     let mut connection = app.pool.acquire().await?;
     let id = asked.workspace_id;
-    let Some(workspace) = store::workspaces::get(&mut connection, id).await? else { return Ok(None) };
-    let policies = store::retention_policies::list(&mut connection, id).await?;
-    let rules = Rules { meters: &meters, policies: &policies, commercial_from: workspace.commercial_from };
-    let range = (asked.first, asked.last);
-    let sealed = store::sealed_days::list_of_workspace(&mut connection, id, range).await?;
-    let mut periods = Periods::new();
-    let mut all = Sums::default();
-    let mut put = |day: UsageDate, line: &DailyLine, in_period: bool| {
+    let known = store::retention_policies::of_workspace(&mut connection, id).await?;
+    let Some((commercial_from, policies)) = known else { return Ok(None) };
+    let rules = Rules { meters: &meters, policies: &policies, commercial_from };
+    let sealed = store::sealed_days::list_of_workspace(&mut connection, id, asked.sealed_usage()).await?;
+    let kept = kept(app, &rules, &sealed)?;
+    let mut sums = UsedSums::default();
+    let too_much = || Failure::fatal(format!("the usage of {id} adds up to more than any number"));
+    let by_hour = asked.granularity == Granularity::Hour;
+    let mut days_sealed = 0;
+    for Sealed { date, is_changed, line } in sealed {
+        let Some(line) = line else {
+            days_sealed += 1;
+            continue;
+        };
+        if !is_changed || kept.contains(&date) {
+            let day = UsageDate::from_date(date).map_err(Failure::fatal)?;
+            sums.put(asked, day, &line).ok_or_else(too_much)?;
+        }
+    }
+    // By hour those of sealed days are asked for too: the lines of a day do not tell its hours.
+    let asked_for = |day: &UsageDate| by_hour || !kept.contains(&day.date());
+    let open: Vec<UsageDate> = asked.days().filter(asked_for).collect();
+    let mut hours = hours_of(&mut connection, id, &open).await?;
+    for day in open {
+        let Some(usage) = hours.remove(&day.date()) else { continue };
+        if !kept.contains(&day.date()) {
+            let keys = match rules.of(day).divides_day() {
+                true => store::usage_keys::list_together(&mut connection, id, day, Late::Included).await?,
+                false => Vec::new(),
+            };
+            for line in rules.lines(id, day, &usage, &keys)? {
+                sums.put(asked, day, &line).ok_or_else(too_much)?;
+            }
+        }
+        if by_hour {
+            sums.put_hours(asked, &rules, day, usage)?;
+        }
+    }
+    Ok(Some(sums.into_used(days_sealed == asked.days().count())))
+}
+
+/// The days of which the seal tells: of one that changed since, the hours do, as long as they are there.
+fn kept(app: &App, rules: &Rules<'_>, sealed: &[Sealed]) -> Result<HashSet<Date>, Failure<Refusal>> {
+    let today = app.today();
+    let (forgotten, keys_kept) = (today.plus_days(-HOURS_KEPT_DAYS), first_day_kept(today));
+    let mut kept = HashSet::new();
+    for Sealed { date, is_changed, .. } in sealed.iter().filter(|sealed| sealed.line.is_none()) {
+        let day = UsageDate::from_date(*date).map_err(Failure::fatal)?;
+        let lost = || day < forgotten || (day < keys_kept && rules.of(day).divides_day());
+        if !is_changed || lost() {
+            kept.insert(*date);
+        }
+    }
+    Ok(kept)
+}
+
+/// What adds up while days are gone through.
+#[derive(Debug, Default)]
+struct UsedSums {
+    all: Sums,
+    periods: Periods,
+}
+
+impl UsedSums {
+    /// None: past every number that there is.
+    fn put(&mut self, asked: &Asked, day: UsageDate, line: &DailyLine) -> Option<()> {
         if !asked.wants(line) {
             return Some(());
         }
-        all.add(line)?;
-        match in_period {
-            true => periods.entry(asked.granularity.period(day, 0, range)).or_default().add(line),
-            false => Some(()),
-        }
-    };
-    let too_much = || Failure::fatal(format!("the usage of {id} adds up to more than any number"));
-    let by_hour = asked.granularity == Granularity::Hour;
-    let forgotten = app.today().plus_days(-HOURS_KEPT_DAYS);
-    let keys_kept = first_day_kept(app.today());
-    // Of a day that changed since its seal the hours tell, as long as they are there.
-    let kept = sealed.iter().filter_map(|(date, changed)| {
-        let day = UsageDate::from_date(*date).ok()?;
-        let lost = day < forgotten || (day < keys_kept && rules.of(day).divides_day());
-        (!changed || lost).then_some(*date)
-    });
-    let kept: HashSet<Date> = kept.collect();
-    if !kept.is_empty() {
-        for (date, line) in store::sealed_days::lines_of_workspace(&mut connection, id, range).await? {
-            let Some(day) = UsageDate::from_date(date).ok().filter(|_| kept.contains(&date)) else {
-                continue;
-            };
-            put(day, &line, !by_hour).ok_or_else(too_much)?;
+        self.all.add(line)?;
+        match asked.granularity {
+            Granularity::Hour => Some(()),
+            Granularity::Day | Granularity::Month => {
+                let period = asked.granularity.period(day, 0, (asked.first, asked.last));
+                self.periods.entry(period).or_default().add(line)
+            }
         }
     }
-    let open: Vec<UsageDate> = asked.days().filter(|day| !kept.contains(&day.date())).collect();
-    let mut hours = hours_of(&mut connection, id, &open).await?;
-    for day in &open {
-        let Some(usage) = hours.remove(&day.date()) else { continue };
-        let keys = match rules.of(*day).divides_day() {
-            true => store::usage_keys::list_together(&mut connection, id, *day, Late::Included).await?,
-            false => Vec::new(),
-        };
-        for line in rules.lines(id, *day, &usage, &keys)? {
-            put(*day, &line, !by_hour).ok_or_else(too_much)?;
-        }
-    }
-    if by_hour {
-        periods = by_the_hour(&mut connection, asked, &rules).await?;
-    }
-    let is_sealed = sealed.len() == asked.days().count();
-    let period = |((start, end), sums): (_, Sums)| UsedPeriod { start, end, lines: sums.into_lines() };
-    let periods = periods.into_iter().map(period).collect();
-    Ok(Some(Used { lines: all.into_lines(), is_sealed, periods }))
-}
 
-/// The hours of all days, sealed or not, each for itself.
-async fn by_the_hour(
-    connection: &mut PgConnection,
-    asked: &Asked,
-    rules: &Rules<'_>,
-) -> Result<Periods, Failure<Refusal>> {
-    let id = asked.workspace_id;
-    let days: Vec<UsageDate> = asked.days().collect();
-    let mut hours = hours_of(connection, id, &days).await?;
-    let mut periods = Periods::new();
-    for day in days {
-        for (hour, usage) in apart(hours.remove(&day.date()).unwrap_or_default()) {
+    /// Each hour for itself.
+    fn put_hours(
+        &mut self,
+        asked: &Asked,
+        rules: &Rules<'_>,
+        day: UsageDate,
+        usage: Vec<HourlyUsage>,
+    ) -> Result<(), Failure<Refusal>> {
+        let id = asked.workspace_id;
+        for (hour, usage) in apart(usage) {
             let lines = reduce_hour(rules.of(day), &usage)
                 .map_err(|unreducible| Failure::fatal(format!("{id} on {day}: {unreducible}")))?;
             for line in lines.iter().filter(|line| asked.wants(line)) {
                 let period = asked.granularity.period(day, hour, (asked.first, asked.last));
-                let added = periods.entry(period).or_default().add(line);
+                let added = self.periods.entry(period).or_default().add(line);
                 added.ok_or_else(|| {
                     Failure::fatal(format!("an hour of {id} adds up to more than any number"))
                 })?;
             }
         }
+        Ok(())
     }
-    Ok(periods)
+
+    fn into_used(self, is_sealed: bool) -> Used {
+        let period = |((start, end), sums): (_, Sums)| UsedPeriod { start, end, lines: sums.into_lines() };
+        let periods = self.periods.into_iter().map(period).collect();
+        Used { lines: self.all.into_lines(), is_sealed, periods }
+    }
 }
 
 fn apart(usage: Vec<HourlyUsage>) -> BTreeMap<i16, Vec<HourlyUsage>> {
@@ -193,9 +229,7 @@ async fn hours_of(
     if dates.is_empty() {
         return Ok(hours);
     }
-    let records = store::hourly_usage::list_of_days(&mut *connection, id, &dates).await?;
-    let points = store::usage_points::list_of_days(connection, id, &dates).await?;
-    for (date, hourly) in records.into_iter().chain(points) {
+    for (date, hourly) in store::hourly_usage::list_of_days(connection, id, &dates).await? {
         hours.entry(date).or_default().push(hourly);
     }
     Ok(hours)
@@ -215,15 +249,21 @@ pub struct Overview {
 /// None when there is no such workspace.
 pub async fn overview(app: &App, workspace_id: WorkspaceId) -> Result<Option<Overview>, Failure<Refusal>> {
     let today = app.today();
+    let first = today.plus_days(1 - i64::from(today.date().day()));
     let granularity = Granularity::Day;
-    let asked = Asked { workspace_id, first: today, last: today, granularity, item: None, dimension: None };
+    let asked = Asked { workspace_id, first, last: today, granularity, item: None, dimension: None };
     let Some(used) = query_usage(app, &asked).await? else { return Ok(None) };
-    let days_before = i64::from(today.date().day()) - 1;
-    let month_lines = if days_before == 0 {
-        Vec::new()
-    } else {
-        let month = Asked { first: today.plus_days(-days_before), last: today.plus_days(-1), ..asked };
-        query_usage(app, &month).await?.map(|used| used.lines).unwrap_or_default()
-    };
-    Ok(Some(Overview { today, today_lines: used.lines, month_lines }))
+    let mut month = Sums::default();
+    let mut today_lines = Vec::new();
+    for period in used.periods {
+        if period.start == today.start() {
+            today_lines = period.lines;
+            continue;
+        }
+        for line in &period.lines {
+            let too_much = || format!("the month of {workspace_id} adds up to more than any number");
+            month.add(line).ok_or_else(|| Failure::fatal(too_much()))?;
+        }
+    }
+    Ok(Some(Overview { today, today_lines, month_lines: month.into_lines() }))
 }

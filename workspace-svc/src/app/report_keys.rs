@@ -131,7 +131,7 @@ async fn commit(
     mut reported: ReportedKeys,
 ) -> Result<Option<ReportedKeys>, Failure<Refusal>> {
     let days: BTreeSet<UsageDate> = candidates.iter().map(|candidate| candidate.place.usage_date).collect();
-    app.have_partitions(&days).await?;
+    app.have_partitions(&mut *app.pool.acquire().await?, &days).await?;
     let mut tx = app.pool.begin().await?;
     let closed = store::day_fences::hold_open(&mut tx, &days).await?;
     let fed: HashSet<Fed> = candidates.iter().map(Candidate::fed).collect();

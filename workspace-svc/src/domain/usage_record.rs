@@ -85,7 +85,7 @@ impl UsageRecord {
 
     /// Eight bytes of the content, compared only when the id was seen before.
     pub fn fingerprint(&self) -> i64 {
-        let micros = self.event_time.unix_timestamp_nanos() / 1_000;
+        let micros = self.event_time.unix_timestamp() * 1_000_000 + i64::from(self.event_time.microsecond());
         let mut content = String::with_capacity(160);
         // Writing to a string does not fail.
         let _ = write!(content, "{micros}|{}|{}|{}", self.meter, self.dimension, self.quantity);
@@ -131,8 +131,8 @@ pub fn check_count_from(
     count_from: Option<OffsetDateTime>,
 ) -> Result<(), UsageRefusal> {
     let Some(upgraded) = intake.commercial_from else { return Ok(()) };
-    let begins_inside = UsageDate::of(time).start() < upgraded && upgraded <= time;
-    let asked = meter.reduction == Reduction::Max && begins_inside;
+    let begins_inside = || UsageDate::of(time).start() < upgraded && upgraded <= time;
+    let asked = meter.reduction == Reduction::Max && begins_inside();
     if !asked || count_from.is_some_and(|from| upgraded <= from && from <= time) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! `workspace.hourly_usage`, with what is not folded into it yet.
+//! `workspace.hourly_usage`, with what is not folded into it yet, and with `workspace.usage_points` for a reader of both.
 
 use chassis::civil::UsageDate;
 use chassis::id::WorkspaceId;
@@ -47,21 +47,26 @@ pub async fn list(
     Ok(usage.collect())
 }
 
-/// The hours of a workspace on some days, everything that is accepted.
+/// The hours of a workspace on some days, everything that is accepted: of records and keys their sums, of points the highest revisions.
 pub async fn list_of_days(
     connection: &mut PgConnection,
     workspace_id: WorkspaceId,
     days: &[time::Date],
 ) -> sqlx::Result<Vec<(time::Date, HourlyUsage)>> {
     let rows = sqlx::query!(
-        r#"select usage_date as "usage_date!", meter_id as "meter_id!", dimension as "dimension!", hour as "hour!",
+        r#"select usage_date as "usage_date!", meter_id as "meter_id!", dimension as "dimension!", 0 as "retention_days!", hour as "hour!",
              sum(sum) as "sum!", max(max) as "max!" from (
              select usage_date, meter_id, dimension, hour, sum, max from workspace.hourly_usage
              where workspace_id = $1 and usage_date = any($2)
              union all
              select usage_date, meter_id, dimension, hour, sum, max from workspace.usage_deltas
              where workspace_id = $1 and usage_date = any($2)
-           ) as hours group by 1, 2, 3, 4"#,
+           ) as hours group by 1, 2, 3, 5
+           union all
+           (select distinct on (usage_date, meter_id, dimension, retention_days, hour)
+             usage_date, meter_id, dimension, retention_days, hour, quantity, quantity
+           from workspace.usage_points where workspace_id = $1 and usage_date = any($2)
+           order by usage_date, meter_id, dimension, retention_days, hour, revision desc)"#,
         workspace_id.uuid(),
         days,
     )
@@ -70,7 +75,8 @@ pub async fn list_of_days(
     let usage = rows.into_iter().map(|row| {
         let (sum, max) = (row.sum, Decimal::from(row.max));
         let (meter_id, dimension, hour) = (row.meter_id, row.dimension, row.hour);
-        (row.usage_date, HourlyUsage { meter_id, dimension, retention_days: 0, hour, sum, max })
+        let retention_days = row.retention_days;
+        (row.usage_date, HourlyUsage { meter_id, dimension, retention_days, hour, sum, max })
     });
     Ok(usage.collect())
 }

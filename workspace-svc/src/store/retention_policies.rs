@@ -64,6 +64,37 @@ pub async fn list(
     Ok(of_many.into_iter().map(|(_, policy)| policy).collect())
 }
 
+/// From when on a workspace is commercial, and all its policies. None when there is no such workspace.
+pub async fn of_workspace(
+    connection: &mut PgConnection,
+    workspace_id: WorkspaceId,
+) -> sqlx::Result<Option<(Option<OffsetDateTime>, Vec<RetentionPolicy>)>> {
+    let rows = sqlx::query!(
+        r#"select w.commercial_from, p.data_type as "data_type?", p.dimension as "dimension?", p.days as "days?",
+             p.effective_from as "effective_from?", p.changed_at as "changed_at?"
+           from workspace.workspaces w left join workspace.retention_policies p using (workspace_id) where w.workspace_id = $1"#,
+        workspace_id.uuid(),
+    )
+    .fetch_all(connection)
+    .await?;
+    let Some(commercial_from) = rows.first().map(|row| row.commercial_from) else { return Ok(None) };
+    let policies = rows.into_iter().filter_map(|row| {
+        let (data_type, dimension) = row.data_type.zip(row.dimension)?;
+        let (days, effective_from) = row.days.zip(row.effective_from)?;
+        let (workspace_id, changed_at) = (workspace_id.uuid(), row.changed_at);
+        Some(RetentionPolicy::try_from(Row {
+            workspace_id,
+            data_type,
+            dimension,
+            days,
+            effective_from,
+            changed_at,
+        }))
+    });
+    let policies: Result<Vec<_>, _> = policies.collect();
+    Ok(Some((commercial_from, policies?)))
+}
+
 /// All policies of several workspaces.
 pub async fn list_of_many(
     connection: &mut PgConnection,

@@ -80,46 +80,71 @@ pub async fn digest(
     .await
 }
 
-/// Which of a workspace's days are sealed, and whether something has come late since.
+/// What is asked of a workspace's sealed days.
+#[derive(Debug, Clone, Copy)]
+pub struct SealedUsage<'a> {
+    /// From this day to that one.
+    pub range: (UsageDate, UsageDate),
+    /// The lines of a calendar month added up, not of each day; those of a day that changed since are always its own.
+    pub by_month: bool,
+    /// Only of this item.
+    pub item: Option<&'a str>,
+    /// Only of this index or rule.
+    pub dimension: Option<&'a str>,
+}
+
+/// A sealed day, or a line of one or of several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The day, or the first of a month.
+    pub date: Date,
+    /// Something has come late since.
+    pub is_changed: bool,
+    /// None: the day itself.
+    pub line: Option<DailyLine>,
+}
+
+/// Which of a workspace's days are sealed, whether they have changed since, and their lines.
 pub async fn list_of_workspace(
     connection: &mut PgConnection,
     workspace_id: WorkspaceId,
-    (first, last): (UsageDate, UsageDate),
-) -> sqlx::Result<Vec<(Date, bool)>> {
+    asked: SealedUsage<'_>,
+) -> sqlx::Result<Vec<Sealed>> {
     let rows = sqlx::query!(
-        r#"select s.usage_date, l.workspace_id is not null as "changed!" from workspace.sealed_days s
-           left join workspace.late_usage l on l.workspace_id = s.workspace_id and l.usage_date = s.usage_date
-           where s.workspace_id = $1 and s.usage_date between $2 and $3"#,
+        r#"with days as (
+             select s.usage_date, l.workspace_id is not null as changed,
+               case when $4 and l.workspace_id is null then s.usage_date + 1 - extract(day from s.usage_date)::integer
+                 else s.usage_date end as first_of_period
+             from workspace.sealed_days s
+             left join workspace.late_usage l on l.workspace_id = s.workspace_id and l.usage_date = s.usage_date
+             where s.workspace_id = $1 and s.usage_date between $2 and $3)
+           select usage_date as "date!", changed as "is_changed!", null as item, null as dimension, null::integer as retention_days,
+             null::numeric as quantity from days
+           union all
+           select d.first_of_period, d.changed, l.item, l.dimension, l.retention_days, sum(l.quantity)
+           from days d join workspace.sealed_lines l on l.workspace_id = $1 and l.usage_date = d.usage_date
+           where l.usage_date between $2 and $3 and ($5::text is null or l.item = $5) and ($6::text is null or l.dimension = $6)
+           group by 1, 2, 3, 4, 5"#,
         workspace_id.uuid(),
-        first.date(),
-        last.date(),
+        asked.range.0.date(),
+        asked.range.1.date(),
+        asked.by_month,
+        asked.item,
+        asked.dimension,
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.usage_date, row.changed)).collect())
-}
-
-/// The lines of a workspace's sealed days.
-pub async fn lines_of_workspace(
-    connection: &mut PgConnection,
-    workspace_id: WorkspaceId,
-    (first, last): (UsageDate, UsageDate),
-) -> sqlx::Result<Vec<(Date, DailyLine)>> {
-    let rows = sqlx::query!(
-        "select usage_date, item, dimension, retention_days, quantity from workspace.sealed_lines \
-         where workspace_id = $1 and usage_date between $2 and $3",
-        workspace_id.uuid(),
-        first.date(),
-        last.date(),
-    )
-    .fetch_all(connection)
-    .await?;
-    let line =
-        |item, dimension, retention_days, quantity| DailyLine { item, dimension, retention_days, quantity };
-    let lines = rows
-        .into_iter()
-        .map(|row| (row.usage_date, line(row.item, row.dimension, row.retention_days, row.quantity)));
-    Ok(lines.collect())
+    let sealed = rows.into_iter().map(|row| {
+        let line = row.item.zip(row.dimension).zip(row.retention_days).zip(row.quantity);
+        let line = line.map(|(((item, dimension), retention_days), quantity)| DailyLine {
+            item,
+            dimension,
+            retention_days,
+            quantity,
+        });
+        Sealed { date: row.date, is_changed: row.is_changed, line }
+    });
+    Ok(sealed.collect())
 }
 
 /// Where a page of sealed days ends.

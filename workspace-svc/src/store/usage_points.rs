@@ -144,28 +144,3 @@ pub async fn list_by_hour(
     });
     Ok(usage.collect())
 }
-
-/// The points of a workspace on some days, the highest revision of each place.
-pub async fn list_of_days(
-    connection: &mut PgConnection,
-    workspace_id: WorkspaceId,
-    days: &[time::Date],
-) -> sqlx::Result<Vec<(time::Date, HourlyUsage)>> {
-    let rows = sqlx::query!(
-        "select distinct on (usage_date, meter_id, dimension, retention_days, hour) \
-           usage_date, meter_id, dimension, retention_days, hour, quantity \
-         from workspace.usage_points where workspace_id = $1 and usage_date = any($2) \
-         order by usage_date, meter_id, dimension, retention_days, hour, revision desc",
-        workspace_id.uuid(),
-        days,
-    )
-    .fetch_all(connection)
-    .await?;
-    let usage = rows.into_iter().map(|row| {
-        let quantity = Decimal::from(row.quantity);
-        let (meter_id, dimension, retention_days) = (row.meter_id, row.dimension, row.retention_days);
-        let (hour, sum, max) = (row.hour, quantity, quantity);
-        (row.usage_date, HourlyUsage { meter_id, dimension, retention_days, hour, sum, max })
-    });
-    Ok(usage.collect())
-}

@@ -6,15 +6,27 @@ use chassis::server::Frame;
 use chassis::worker::Pace;
 
 use crate::app::App;
-use crate::app::fold_usage::fold_next;
+use crate::app::fold_usage::{Folded, fold_next};
 
-/// How often it looks. A reader adds what is not folded yet; the longer this is, the fewer rows are written.
+/// How often it looks while nothing comes.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// And while something does. A reader adds what is not folded yet; the longer this is, the fewer rows are written, and the longer ingest waits for a core
+/// while they are.
+const BUSY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Starts the loop.
 pub fn start(frame: &Frame, app: App) {
     frame.spawn_worker("fold_usage", INTERVAL, move || {
         let app = app.clone();
-        async move { Ok(if fold_next(&app).await? { Pace::Again } else { Pace::Idle }) }
+        async move {
+            Ok(match fold_next(&app).await? {
+                Folded::Nothing => Pace::Idle,
+                Folded::All => {
+                    tokio::time::sleep(BUSY_INTERVAL).await;
+                    Pace::Again
+                }
+                Folded::Part => Pace::Again,
+            })
+        }
     });
 }

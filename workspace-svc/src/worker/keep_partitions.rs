@@ -20,7 +20,7 @@ pub fn start(frame: &Frame, app: App) {
         let app = app.clone();
         async move {
             let days: BTreeSet<_> = (0..=DAYS_AHEAD).map(|ahead| app.today().plus_days(ahead)).collect();
-            app.have_partitions(&days).await?;
+            app.have_partitions_ahead(&days).await?;
             drop_partitions(&app).await?;
             Ok(Pace::Idle)
         }
