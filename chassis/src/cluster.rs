@@ -435,7 +435,7 @@ impl Runner {
 
 const KEEP_WITH_PARENT: &str = r#"
 "$1/postgres" -D "$2" -p "$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-    -c max_connections=200 -c "$4" -c "$5" -c "$6" -c "$7" -c "$8" &
+    -c max_connections=200 -c autovacuum_naptime=5s -c "$4" -c "$5" -c "$6" -c "$7" -c "$8" &
 server=$!
 read -r _
 kill -INT "$server"

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::crowd::Company;
 use crate::stage::Stage;
 
 #[global_allocator]
@@ -61,6 +62,12 @@ enum What {
         /// Streams that lie idle.
         #[arg(long, default_value_t = 2_000)]
         idle_streams: usize,
+        /// Clients that send all they can and never read an ack.
+        #[arg(long, default_value_t = 1)]
+        deaf: usize,
+        /// Clients that send garbage.
+        #[arg(long, default_value_t = 1)]
+        garbled: usize,
     },
     /// Queries of 13 months of history, while ingest runs at half of what it can.
     Read {
@@ -99,7 +106,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             ingest::preload(&stage, preload, in_flight).await?;
             ingest::run(&stage, time, batch, in_flight).await
         }
-        What::Crowd { idle_streams } => crowd::run(&stage, time, idle_streams).await,
+        What::Crowd { idle_streams, deaf, garbled } => {
+            crowd::run(&stage, time, Company { idle_streams, deaf, garbled }).await
+        }
         What::Read { in_flight, queries } => read::run(&stage, time, in_flight, queries).await,
         What::Single { in_flight } => single::run(&stage, time, in_flight).await,
         What::Duplicates { in_flight } => duplicates::run(&stage, time, in_flight).await,

@@ -138,6 +138,12 @@ impl Stage {
         self.producers.get(place).map(|clients| clients.usage.clone()).context("there is no producer")
     }
 
+    /// A client of another caller, on a connection of its own.
+    pub fn stranger(&self) -> anyhow::Result<UsageServiceClient<PeerChannel>> {
+        let signer = self.stack.signers.get(3).context("there is no other caller")?;
+        Ok(Clients::connect(&self.stack.addresses, signer)?.usage)
+    }
+
     /// A producer: they take turns, so that calls spread over the connections.
     pub fn producer(&self) -> anyhow::Result<Clients> {
         let place = self.place.fetch_add(1, Ordering::Relaxed) % CONNECTIONS;

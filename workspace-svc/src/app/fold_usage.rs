@@ -8,31 +8,14 @@ use super::App;
 use crate::store;
 use crate::store::usage_deltas::Which;
 
-/// Deltas per transaction.
-const DELTAS_MAX: i64 = 50_000;
-
-/// What was there to fold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Folded {
-    /// Nothing.
-    Nothing,
-    /// All that there was.
-    All,
-    /// As much as is folded at once: there is more.
-    Part,
-}
-
-/// Folds the next deltas of any day.
-pub async fn fold_next(app: &App) -> sqlx::Result<Folded> {
+/// Folds the deltas of all days; answers how many there were.
+pub async fn fold_all(app: &App) -> sqlx::Result<i64> {
     let mut tx = app.pool.begin().await?;
     store::usage_deltas::hold_fold(&mut tx).await?;
-    let folded = store::usage_deltas::fold(&mut tx, Which::Any, DELTAS_MAX).await?;
+    store::usage_deltas::allow_long(&mut tx).await?;
+    let folded = store::usage_deltas::fold(&mut tx, Which::Any).await?;
     tx.commit().await?;
-    Ok(match folded {
-        0 => Folded::Nothing,
-        DELTAS_MAX.. => Folded::Part,
-        _ => Folded::All,
-    })
+    Ok(folded)
 }
 
 /// Folds all of a workspace's day, for a caller that holds back everybody else.
@@ -41,7 +24,5 @@ pub async fn fold_workspace_day(
     workspace_id: WorkspaceId,
     day: UsageDate,
 ) -> sqlx::Result<()> {
-    let which = Which::Of(workspace_id, day);
-    while store::usage_deltas::fold(&mut *connection, which, DELTAS_MAX).await? == DELTAS_MAX {}
-    Ok(())
+    store::usage_deltas::fold(connection, Which::Of(workspace_id, day)).await.map(drop)
 }

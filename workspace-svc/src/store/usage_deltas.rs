@@ -91,6 +91,11 @@ pub async fn hold_fold(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!("select pg_advisory_xact_lock($1, 0)", FOLD).execute(connection).await.map(drop)
 }
 
+/// However many there are after an outage, they can be folded.
+pub async fn allow_long(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("set local statement_timeout = '10min'").execute(connection).await.map(drop)
+}
+
 /// Which deltas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
@@ -100,17 +105,16 @@ pub enum Which {
     Of(WorkspaceId, UsageDate),
 }
 
-/// Folds so many deltas at most into their hours; answers how many. In one statement: each is in one place or the other at any moment.
-pub async fn fold(connection: &mut PgConnection, which: Which, limit: i64) -> sqlx::Result<i64> {
+/// Folds deltas into their hours, all that are there; answers how many. In one statement: each is in one place or the other at any moment. Not a part of
+/// them at a time: a table that is empty now and full soon has no statistics, and any plan that looks for some of its rows may be quadratic.
+pub async fn fold(connection: &mut PgConnection, which: Which) -> sqlx::Result<i64> {
     let (day, of) = match which {
         Which::Any => (None, None),
         Which::Of(workspace_id, day) => (Some(day.date()), Some(workspace_id.uuid())),
     };
     sqlx::query_scalar!(
         r#"with taken as (
-             delete from workspace.usage_deltas where ctid = any (array(select ctid from workspace.usage_deltas
-               where $1::date is null or (usage_date = $1 and workspace_id = $3::uuid)
-               limit $2))
+             delete from workspace.usage_deltas where $1::date is null or (usage_date = $1 and workspace_id = $2::uuid)
              returning workspace_id, usage_date, meter_id, dimension, hour, is_late, sum, max, record_count
            ), folded as (
              insert into workspace.hourly_usage as h (workspace_id, usage_date, meter_id, dimension, hour, sum, max, record_count,
@@ -125,7 +129,6 @@ pub async fn fold(connection: &mut PgConnection, which: Which, limit: i64) -> sq
                in_time_count = h.in_time_count + excluded.in_time_count
            ) select count(*) as "count!" from taken"#,
         day,
-        limit,
         of,
     )
     .fetch_one(connection)

@@ -6,7 +6,7 @@ use chassis::server::Frame;
 use chassis::worker::Pace;
 
 use crate::app::App;
-use crate::app::fold_usage::{Folded, fold_next};
+use crate::app::fold_usage::fold_all;
 
 /// How often it looks while nothing comes.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -19,14 +19,11 @@ pub fn start(frame: &Frame, app: App) {
     frame.spawn_worker("fold_usage", INTERVAL, move || {
         let app = app.clone();
         async move {
-            Ok(match fold_next(&app).await? {
-                Folded::Nothing => Pace::Idle,
-                Folded::All => {
-                    tokio::time::sleep(BUSY_INTERVAL).await;
-                    Pace::Again
-                }
-                Folded::Part => Pace::Again,
-            })
+            if fold_all(&app).await? == 0 {
+                return Ok(Pace::Idle);
+            }
+            tokio::time::sleep(BUSY_INTERVAL).await;
+            Ok(Pace::Again)
         }
     });
 }
