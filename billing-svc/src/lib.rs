@@ -45,11 +45,13 @@ pub async fn serve(
     let account = chassis::peer::channel(account, "account-svc", config.signer.clone())?;
     frame.spawn_audit(chassis::audit::ship_over(account.clone()));
     let sealed_days = peers::sealed_days::SealedDays::new(workspace.clone());
+    let sellables = peers::sellables::Sellables::new(workspace.clone());
     let app = app::App::new(&frame, sealed_days, chassis::standing::Standings::new(workspace));
     let keys = chassis::peer::PublishedKeys::new(account.clone());
     let trust = Trust { keys: Arc::new(keys), guard: Arc::new(app.clone()) };
     worker::run_bills::start(&frame, app.clone());
-    worker::relay_events::start(&frame, peers::settlements::Settlements::new(settlement), account);
+    let settlements = peers::settlements::Settlements::new(settlement);
+    worker::relay_events::start(&frame, settlements, sellables, account);
     let routes = api::routes(app);
     frame.serve(&config, listener, routes, trust).await
 }

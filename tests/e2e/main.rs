@@ -14,6 +14,7 @@ mod arrears;
 mod audit;
 mod bad_input;
 mod bindings;
+mod breaches;
 mod closing;
 mod cloud_accounts;
 mod codes;

@@ -1,7 +1,11 @@
 //! Meters are rows: what is split, weighed, and counted by distinct keys.
 
+use chassis::civil::UsageDate;
 use chassis::wire::{date, timestamp};
-use tallystick_proto::common::v1::ErrorReason;
+use tallystick_proto::billing::v1::{PriceBookServicePublishRequest, PriceEntry};
+use tallystick_proto::common::v1::{ErrorReason, SiteClass};
+use tallystick_proto::workspace::v1::usage_service_client::UsageServiceClient;
+use tallystick_proto::workspace::v1::{SellableItem, UsageServiceSetSellableItemsRequest};
 use tallystick_proto::workspace::v1::{
     UsageKey, UsagePoint, UsageRecord, UsageServiceIngestBatchRequest, UsageServiceListMetersRequest,
     UsageServiceQueryRequest, UsageServiceReportKeysRequest, UsageServiceReportKeysResponse,
@@ -9,6 +13,9 @@ use tallystick_proto::workspace::v1::{
 };
 use tests::{Settled, World};
 use time::Duration;
+
+use crate::bindings::refusal;
+use crate::sessions::{channel, with_token};
 
 async fn send(world: &World, records: Vec<UsageRecord>) {
     let request = UsageServiceIngestBatchRequest { records };
@@ -244,4 +251,116 @@ async fn every_item_has_meters_and_each_says_what_it_counts() {
     assert_eq!((session.step, session.minimum, session.rounds_up), (14_400, 1, false));
     let bytes = meters.iter().find(|meter| meter.meter == "log_bytes").unwrap();
     assert_eq!((bytes.measure.as_str(), bytes.step), ("log", 10_240));
+}
+
+async fn publish(world: &World, number: u128, item: &str, from: UsageDate) {
+    let entry = PriceEntry {
+        item: item.to_owned(),
+        retention_days: 0,
+        unit_size: "1".to_owned(),
+        unit_of: "thing".to_owned(),
+        unit_price: "1".to_owned(),
+        start_date: Some(date(from)),
+        end_date: None,
+    };
+    let request = PriceBookServicePublishRequest {
+        request_id: crate::bindings::id(number),
+        currency_code: "CNY".to_owned(),
+        site_class: SiteClass::China.into(),
+        entries: vec![entry],
+    };
+    world.clients.price_books.clone().publish(request).await.unwrap();
+    world.quiet().await.unwrap();
+}
+
+/// What is refused of a record, a point and a key of an item.
+async fn refused(world: &World, own: &Settled, name: &str, meters: [&str; 3]) -> Vec<ErrorReason> {
+    let mut usage = world.clients.usage.clone();
+    let records = vec![record(own, name, (meters[0], "1"))];
+    let ingested = usage.ingest_batch(UsageServiceIngestBatchRequest { records }).await.unwrap().into_inner();
+    let points = vec![own.point(2, (meters[1], "", "1"), 0)];
+    let reported =
+        usage.report_points(UsageServiceReportPointsRequest { points }).await.unwrap().into_inner();
+    let keys = report(world, vec![key(own, meters[2], name, 3, "")]).await;
+    let refusals = [ingested.refusals, reported.refusals, keys.refusals].concat();
+    refusals.iter().map(|refusal| refusal.reason()).collect()
+}
+
+/// DEC-19: while no book is known everything is taken; from a publication on what it does not sell is refused, whichever way it comes, and a trial is not
+/// asked for prices. What is sold from tomorrow on is not sold today.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_known_book_does_not_sell_is_refused_from_its_publication_on() {
+    let world = World::without_prices().await.unwrap();
+    let own = world.customer("assortment").await.unwrap();
+    world.clients.advance_to(own.day.start() + Duration::hours(12)).await.unwrap();
+    let meters = ["sms", "report", "timeseries_key"];
+    assert_eq!(refused(&world, &own, "before", meters).await, []);
+    publish(&world, 71, "log", own.day.plus_days(-30)).await;
+    let dump = world.dump().await.unwrap();
+    assert_eq!(refused(&world, &own, "after", meters).await, [ErrorReason::ItemNotSold; 3]);
+    assert_eq!(world.dump().await.unwrap(), dump, "a refusal leaves no trace");
+    send(&world, vec![record(&own, "sold", ("log", "5"))]).await;
+
+    publish(&world, 72, "sms", own.day.next()).await;
+    assert_eq!(refused(&world, &own, "today", meters).await, [ErrorReason::ItemNotSold; 3]);
+    world.clients.advance_to(own.day.end() + Duration::hours(1)).await.unwrap();
+    let tomorrow = own.day.end() + Duration::MINUTE;
+    send(&world, vec![own.journey.record(own.workspace(), "tomorrow", tomorrow, ("sms", "", "3"))]).await;
+
+    let trial = crate::trials::trial(&world, &own, 73).await;
+    let now = world.clients.now().await.unwrap();
+    let tried = own.journey.record(&trial, "tried", now, ("pv", "", "1"));
+    send(&world, vec![tried]).await;
+}
+
+/// Of the publications of a book the highest holds, in whatever order and however often they come; a bad one changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_publication_of_a_book_holds_whatever_comes_after_it() {
+    let world = World::without_prices().await.unwrap();
+    let own = world.customer("orderly").await.unwrap();
+    world.clients.advance_to(own.day.start() + Duration::hours(12)).await.unwrap();
+    let token = world.stack.signers[2].token(&["workspace-svc"]).unwrap();
+    let mut usage = UsageServiceClient::new(channel(&world, "workspace-svc"));
+    let item = |item: &str| SellableItem {
+        item: item.to_owned(),
+        retention_days: 0,
+        start_date: Some(date(own.day)),
+        end_date: None,
+    };
+    let book = |version, items: &[&str]| UsageServiceSetSellableItemsRequest {
+        currency_code: "CNY".to_owned(),
+        site_class: SiteClass::China.into(),
+        version,
+        items: items.iter().copied().map(item).collect(),
+    };
+    for (version, items, holds) in [(2, ["log", "sms"], 2), (2, ["log", "sms"], 2), (1, ["log", "pv"], 2)] {
+        let answer = usage.set_sellable_items(with_token(book(version, &items), &token)).await.unwrap();
+        assert_eq!(answer.into_inner().version, holds);
+        send(&world, vec![record(&own, &format!("{version} {items:?}"), ("sms", "1"))]).await;
+    }
+    let dump = world.dump().await.unwrap();
+    let ends_before = SellableItem { end_date: Some(date(own.day)), ..item("pv") };
+    for (field, request) in [
+        (
+            "currency_code",
+            UsageServiceSetSellableItemsRequest { currency_code: "EUR".to_owned(), ..book(3, &["pv"]) },
+        ),
+        ("site_class", UsageServiceSetSellableItemsRequest { site_class: 0, ..book(3, &["pv"]) }),
+        ("version", book(0, &["pv"])),
+        ("items[1]", book(3, &["pv", "pv"])),
+        ("items[0].item", book(3, &["no item"])),
+        (
+            "items[0].end_date",
+            UsageServiceSetSellableItemsRequest { items: vec![ends_before], ..book(3, &[]) },
+        ),
+        ("items", book(3, &["pv"; 10_001])),
+    ] {
+        let status = refusal(usage.set_sellable_items(with_token(request, &token)).await, "FIELD_INVALID");
+        assert!(format!("{status:?}").contains(field), "{field}: {status:?}");
+    }
+    assert_eq!(world.dump().await.unwrap(), dump);
+    let answer = usage.set_sellable_items(with_token(book(3, &[]), &token)).await.unwrap();
+    assert_eq!(answer.into_inner().version, 3);
+    let last = refused(&world, &own, "nothing is sold", ["pv", "report", "timeseries_key"]).await;
+    assert_eq!(last, [ErrorReason::ItemNotSold; 3]);
 }

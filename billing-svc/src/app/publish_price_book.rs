@@ -3,9 +3,11 @@
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
 use chassis::idempotency::{Idempotent, Outcome};
+use chassis::outbox;
 
 use super::App;
 use crate::domain::price_book::{BookKey, EntryProblem, PriceBook, PriceEntry, plan_publication};
+use crate::peers::sellables::set_event;
 use crate::store;
 
 /// Why nothing is published.
@@ -39,7 +41,10 @@ pub async fn publish_price_book(
     store::price_books::insert_entries(&mut tx, key, &plan.added, version).await?;
     let book = store::price_books::get(&mut tx, key).await?;
     let book = book.ok_or_else(|| Failure::fatal("a book that was just published is not there"))?;
+    let entries = store::price_books::entries(&mut tx, key).await?;
+    outbox::append(&mut tx, app.schema, &set_event(&book, &entries), now).await?;
     request.store(&mut tx, app.schema, &book).await?;
     tx.commit().await?;
+    app.nudge.notify_waiters();
     Ok(Outcome::Fresh(book))
 }

@@ -2,4 +2,5 @@
 
 pub mod notifications;
 pub mod sealed_days;
+pub mod sellables;
 pub mod settlements;

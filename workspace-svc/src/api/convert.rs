@@ -130,6 +130,12 @@ fn usage_refusal(index: usize, refusal: UsageRefusal) -> wire::UsageRefusal {
         UsageRefusal::NotInTrial { item } => {
             (ErrorReason::NotInTrial, format!("the trial does not have the item {item}"))
         }
+        UsageRefusal::NotSold { item, book } => {
+            let (currency, class) = (book.currency, book.site_class.word());
+            let message =
+                format!("the price book in {currency} for {class} does not sell {item} on that day");
+            (ErrorReason::ItemNotSold, message)
+        }
         UsageRefusal::RevisionReused => {
             (ErrorReason::PointRevisionReused, "the revision was reported with another quantity".to_owned())
         }

@@ -20,7 +20,8 @@ use tallystick_proto::workspace::v1::{
     UsageServiceListSuspectUsageResponse, UsageServiceLookupRequest, UsageServiceLookupResponse,
     UsageServiceQueryRequest, UsageServiceQueryResponse, UsageServiceReportKeysRequest,
     UsageServiceReportKeysResponse, UsageServiceReportPointsRequest, UsageServiceReportPointsResponse,
-    UsageServiceSealDayRequest, UsageServiceSealDayResponse, UsageServiceStreamSealedDaysRequest,
+    UsageServiceSealDayRequest, UsageServiceSealDayResponse, UsageServiceSetSellableItemsRequest,
+    UsageServiceSetSellableItemsResponse, UsageServiceStreamSealedDaysRequest,
     UsageServiceStreamSealedDaysResponse, UsageServiceVoidRequest, UsageServiceVoidResponse,
 };
 use tokio::sync::mpsc;
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::parse::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
-use super::{convert, parse, usage_history};
+use super::{convert, parse, sellables, usage_history};
 use crate::app::App;
 use crate::app::ingest_together::ingest_together;
 use crate::app::ingest_usage::Ingested;
@@ -277,6 +278,13 @@ impl UsageService for Room {
         request: Request<UsageServiceImportSealedDayRequest>,
     ) -> Result<Response<UsageServiceImportSealedDayResponse>, Status> {
         Ok(Response::new(usage_history::import_sealed_day(&self.app, request.into_inner()).await?))
+    }
+
+    async fn set_sellable_items(
+        &self,
+        request: Request<UsageServiceSetSellableItemsRequest>,
+    ) -> Result<Response<UsageServiceSetSellableItemsResponse>, Status> {
+        Ok(Response::new(sellables::set(&self.app, request.into_inner()).await?))
     }
 
     async fn list_suspect_usage(

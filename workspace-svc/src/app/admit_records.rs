@@ -11,8 +11,9 @@ use super::App;
 use super::ingest_usage::{IngestRejection, Ingested};
 use crate::domain::closure::Intake;
 use crate::domain::meter::{Counting, Meter, Meters};
+use crate::domain::sellable::Sellables;
 use crate::domain::trial::{Counter, check};
-use crate::domain::usage_record::{UsageRecord, UsageRefusal, admit, check_count_from, counted};
+use crate::domain::usage_record::{UsageRecord, UsageRefusal, admit, check_count_from, check_sold, counted};
 use crate::store;
 use crate::store::usage_records::{Key, NewRecord};
 use crate::store::usage_sources::Fed;
@@ -91,7 +92,7 @@ fn candidate<'a>(
     index: usize,
     record: &'a UsageRecord,
     intake: Option<&Intake>,
-    meters: &'a Meters,
+    (meters, sellables): (&'a Meters, &Sellables),
     now: OffsetDateTime,
 ) -> Result<Candidate<'a>, UsageRefusal> {
     let meter = admit(record.event_time, &record.meter, &record.dimension, intake, meters, now)?;
@@ -100,6 +101,7 @@ fn candidate<'a>(
         return Err(UsageRefusal::Malformed { field: "meter", problem });
     }
     if let Some(intake) = intake {
+        check_sold(meter, intake, record.event_time, sellables)?;
         check_count_from(meter, intake, record.event_time, record.count_from)?;
     }
     let counted = counted(meter, record.quantity)?;
@@ -125,7 +127,7 @@ fn candidate<'a>(
 pub async fn admit_records<'a>(
     app: &App,
     connection: &mut PgConnection,
-    meters: &'a Meters,
+    rules: (&'a Meters, &Sellables),
     parsed: &'a [Result<UsageRecord, UsageRefusal>],
 ) -> Result<(Vec<Candidate<'a>>, Ingested), Failure<IngestRejection>> {
     let ids: HashSet<_> = parsed.iter().flatten().map(|record| record.workspace_id.uuid()).collect();
@@ -136,7 +138,7 @@ pub async fn admit_records<'a>(
     let mut candidates = Vec::with_capacity(parsed.len());
     for (index, parsed) in parsed.iter().enumerate() {
         let admitted = match parsed {
-            Ok(record) => candidate(index, record, intakes.get(&record.workspace_id), meters, now),
+            Ok(record) => candidate(index, record, intakes.get(&record.workspace_id), rules, now),
             Err(refusal) => Err(refusal.clone()),
         };
         match admitted {

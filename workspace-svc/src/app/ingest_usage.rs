@@ -97,10 +97,11 @@ pub async fn ingest_usage(
     app: &App,
     parsed: &[Result<UsageRecord, UsageRefusal>],
 ) -> Result<Ingested, Failure<IngestRejection>> {
-    let meters = app.meters().await?;
+    let (meters, sellables) = (app.meters().await?, app.sellables().await?);
     let mut connection = app.pool.acquire().await?;
     for _ in 0..TRIES_MAX {
-        let (candidates, ingested) = admit_records(app, &mut connection, &meters, parsed).await?;
+        let (candidates, ingested) =
+            admit_records(app, &mut connection, (&meters, &sellables), parsed).await?;
         if let Some(ingested) = commit(app, &mut connection, candidates, ingested).await? {
             fault::point("ingest.committed");
             return Ok(ingested);

@@ -12,6 +12,7 @@ pub mod import_day;
 pub mod ingest_together;
 pub mod ingest_usage;
 pub mod judge_standing;
+mod kept;
 pub mod lock_workspace;
 pub mod manage_members;
 pub mod query_usage;
@@ -21,12 +22,12 @@ pub mod report_keys;
 pub mod report_points;
 pub mod retire_account;
 pub mod seal_day;
+pub mod set_sellable_items;
 mod sources;
 pub mod void_usage;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use chassis::civil::UsageDate;
 use chassis::clock::Clock;
@@ -36,16 +37,12 @@ use chassis::server::Frame;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 
+use self::kept::Kept;
 use crate::domain::meter::Meters;
+use crate::domain::sellable::Sellables;
 use crate::peers::accounts::Accounts;
 use crate::peers::wallets::Wallets;
 use crate::store;
-
-/// A new row of the meters table is known after this time at the latest.
-const METERS_FRESH: Duration = Duration::from_secs(60);
-
-/// The meters, and when they were read.
-type Kept = Option<(Instant, Arc<Meters>)>;
 
 /// What journeys stand on.
 #[derive(Clone)]
@@ -56,7 +53,8 @@ pub struct App {
     nudge: Arc<Notify>,
     accounts: Accounts,
     wallets: Wallets,
-    meters: Arc<Mutex<Kept>>,
+    meters: Arc<Kept<Meters>>,
+    sellables: Arc<Kept<Sellables>>,
     partitions: Arc<Mutex<HashSet<UsageDate>>>,
     queue: Arc<ingest_together::Queue>,
     habit: Arc<ingest_usage::Habit>,
@@ -73,6 +71,7 @@ impl App {
             accounts,
             wallets,
             meters: Arc::default(),
+            sellables: Arc::default(),
             partitions: Arc::default(),
             queue: Arc::default(),
             habit: Arc::default(),
@@ -82,14 +81,20 @@ impl App {
 
     /// All meters, read again once a minute.
     async fn meters(&self) -> sqlx::Result<Arc<Meters>> {
-        let kept = self.meters.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, meters)) = kept.filter(|(read, _)| read.elapsed() < METERS_FRESH) {
-            return Ok(meters);
+        match self.meters.get() {
+            Some(meters) => Ok(meters),
+            None => Ok(self.meters.put(store::meters::list(&mut *self.pool.acquire().await?).await?)),
         }
-        let meters = Arc::new(store::meters::list(&mut *self.pool.acquire().await?).await?);
-        *self.meters.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((Instant::now(), Arc::clone(&meters)));
-        Ok(meters)
+    }
+
+    /// What the price books sell, read again once a minute.
+    async fn sellables(&self) -> sqlx::Result<Arc<Sellables>> {
+        match self.sellables.get() {
+            Some(sellables) => Ok(sellables),
+            None => {
+                Ok(self.sellables.put(store::sellable_items::list(&mut *self.pool.acquire().await?).await?))
+            }
+        }
     }
 
     /// Sees to it that the partitions of these days are there: before a transaction needs them, never inside it.

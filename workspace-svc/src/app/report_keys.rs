@@ -14,9 +14,10 @@ use super::App;
 use super::ingest_usage::claim_sources;
 use crate::domain::closure::Intake;
 use crate::domain::meter::{Counting, Meter, Meters};
+use crate::domain::sellable::Sellables;
 use crate::domain::trial::{Counter, Counters, check, used_up};
 use crate::domain::usage_key::{KeyPlace, Seen, UsageKey};
-use crate::domain::usage_record::{UsageRefusal, admit, counted};
+use crate::domain::usage_record::{UsageRefusal, admit, check_sold, counted};
 use crate::store;
 use crate::store::late_usage::LateCounts;
 use crate::store::usage_deltas::{Delta, Slot};
@@ -63,7 +64,7 @@ pub async fn report_keys(
     app: &App,
     parsed: &[Result<UsageKey, UsageRefusal>],
 ) -> Result<ReportedKeys, Failure<Refusal>> {
-    let meters = app.meters().await?;
+    let (meters, sellables) = (app.meters().await?, app.sellables().await?);
     for _ in 0..TRIES_MAX {
         let ids: HashSet<Uuid> = parsed.iter().flatten().map(|key| key.workspace_id.uuid()).collect();
         let ids: Vec<Uuid> = ids.into_iter().collect();
@@ -73,7 +74,7 @@ pub async fn report_keys(
         let mut candidates = Vec::with_capacity(parsed.len());
         for (index, parsed) in parsed.iter().enumerate() {
             let admitted = match parsed {
-                Ok(key) => candidate(index, key, intakes.get(&key.workspace_id), &meters, now),
+                Ok(key) => candidate(index, key, intakes.get(&key.workspace_id), (&meters, &sellables), now),
                 Err(refusal) => Err(refusal.clone()),
             };
             match admitted {
@@ -92,7 +93,7 @@ fn candidate<'a>(
     index: usize,
     key: &UsageKey,
     intake: Option<&Intake>,
-    meters: &'a Meters,
+    (meters, sellables): (&'a Meters, &Sellables),
     now: OffsetDateTime,
 ) -> Result<Candidate<'a>, UsageRefusal> {
     let meter = admit(key.event_time, &key.meter, &key.dimension, intake, meters, now)?;
@@ -103,6 +104,9 @@ fn candidate<'a>(
     if meter.steps.is_none() && key.size != 0 {
         let problem = format!("must be empty for the meter {}", meter.meter);
         return Err(UsageRefusal::Malformed { field: "size", problem });
+    }
+    if let Some(intake) = intake {
+        check_sold(meter, intake, key.event_time, sellables)?;
     }
     let counted = if meter.steps.is_none() { 1 } else { counted(meter, key.size)? };
     let trial = intake.filter(|intake| intake.is_trial_at(key.event_time));

@@ -12,7 +12,7 @@ use super::App;
 use super::ingest_usage::claim_sources;
 use crate::domain::trial::{Counter, Counters, check, used_up};
 use crate::domain::usage_point::{Place, Reading, UsagePoint, Verdict, check_point, judge, judge_batch};
-use crate::domain::usage_record::{UsageRefusal, admit, check_count_from};
+use crate::domain::usage_record::{UsageRefusal, admit, check_count_from, check_sold};
 use crate::store;
 use crate::store::late_usage::LateCounts;
 use crate::store::usage_sources::{Fed, Mode};
@@ -71,7 +71,7 @@ async fn admit_all(
     app: &App,
     parsed: &[Result<UsagePoint, UsageRefusal>],
 ) -> Result<(Vec<Candidate>, Reported), Failure<Refusal>> {
-    let meters = app.meters().await?;
+    let (meters, sellables) = (app.meters().await?, app.sellables().await?);
     let ids: HashSet<_> = parsed.iter().flatten().map(|point| point.workspace_id.uuid()).collect();
     let ids: Vec<_> = ids.into_iter().collect();
     let intakes = store::workspaces::intakes(&mut *app.pool.acquire().await?, &ids).await?;
@@ -84,6 +84,7 @@ async fn admit_all(
             let meter = admit(point.hour_time, &point.meter, &point.dimension, intake, &meters, now)?;
             check_point(point.retention_days, meter)?;
             if let Some(intake) = intake {
+                check_sold(meter, intake, point.hour_time, &sellables)?;
                 // A point stands for its whole hour.
                 let last = point.hour_time + Duration::HOUR - Duration::MICROSECOND;
                 check_count_from(meter, intake, last, point.count_from)?;

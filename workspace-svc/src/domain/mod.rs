@@ -8,6 +8,7 @@ pub mod member;
 pub mod meter;
 pub mod retention;
 pub mod sealed_day;
+pub mod sellable;
 pub mod trial;
 pub mod usage_key;
 pub mod usage_period;

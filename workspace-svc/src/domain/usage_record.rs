@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::closure::Intake;
 use super::meter::{DimensionKind, Meter, Meters, Reduction};
+use super::sellable::{Book, Sellables};
 
 /// How far back usage is admitted. Keys are kept for 40 days, longer than this, so that every resend meets its key.
 pub const HORIZON: Duration = Duration::days(35);
@@ -75,6 +76,13 @@ pub enum UsageRefusal {
     },
     /// The revision was reported with another quantity.
     RevisionReused,
+    /// The book that prices it does not sell the item on its day.
+    NotSold {
+        /// Which item.
+        item: String,
+        /// Which book.
+        book: Book,
+    },
 }
 
 impl UsageRecord {
@@ -123,6 +131,21 @@ pub fn admit<'a>(
     Ok(meter)
 }
 
+/// What is known to be unsold is refused when it comes; billing would have no price for it (DEC-19).
+pub fn check_sold(
+    meter: &Meter,
+    intake: &Intake,
+    time: OffsetDateTime,
+    sellables: &Sellables,
+) -> Result<(), UsageRefusal> {
+    match intake.book_at(time) {
+        Some(book) if sellables.is_unsold(book, &meter.item, UsageDate::of(time)) => {
+            Err(UsageRefusal::NotSold { item: meter.item.clone(), book })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A maximum counts from 00:00; on the day of an upgrade, from it on, it must count from the upgrade or later: what was used before is free (DEC-13).
 pub fn check_count_from(
     meter: &Meter,
@@ -154,6 +177,7 @@ mod tests {
 
     use super::*;
     use crate::domain::meter::tests::plain;
+    use chassis::site::SiteClass;
 
     fn meters() -> Meters {
         let effective_from = "2024-06-26".parse().unwrap();
@@ -161,7 +185,13 @@ mod tests {
     }
 
     fn intake(created_at: OffsetDateTime) -> Intake {
-        Intake { created_at, commercial_from: None, closures: Vec::new() }
+        Intake {
+            created_at,
+            commercial_from: None,
+            closures: Vec::new(),
+            site_class: SiteClass::China,
+            payers: Vec::new(),
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod partitions;
 pub mod retention_policies;
 pub mod retired_accounts;
 pub mod sealed_days;
+pub mod sellable_items;
 pub mod trial_usage;
 pub mod usage_deltas;
 pub mod usage_keys;

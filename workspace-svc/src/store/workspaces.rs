@@ -147,24 +147,37 @@ pub async fn intakes(
     ids: &[Uuid],
 ) -> sqlx::Result<HashMap<WorkspaceId, Intake>> {
     let rows = sqlx::query!(
-        r#"select w.workspace_id as "workspace_id!", w.created_at as "created_at!", w.commercial_from, c.cause as "cause?", c.closed_from as "closed_from?",
-             c.closed_until from workspace.workspaces w left join workspace.closures c using (workspace_id)
-           where w.workspace_id = any($1)"#,
+        r#"select w.workspace_id as "workspace_id!", w.site as "site!", w.created_at as "created_at!", w.commercial_from, p.cause, p.currency,
+             p.period_from, p.period_until
+           from workspace.workspaces w left join (
+             select workspace_id, cause, null as currency, closed_from as period_from, closed_until as period_until
+               from workspace.closures where workspace_id = any($1)
+             union all
+             select workspace_id, null, currency, effective_from, effective_until from workspace.bindings where workspace_id = any($1)
+           ) as p using (workspace_id) where w.workspace_id = any($1)"#,
         ids,
     )
     .fetch_all(connection)
     .await?;
     let mut intakes: HashMap<WorkspaceId, Intake> = HashMap::new();
     for row in rows {
+        let corrupt = |problem: &str| Corrupt::new("workspaces", row.workspace_id, problem);
+        let site = Site::from_word(&row.site).map_err(|_| corrupt("site"))?;
         let intake = intakes.entry(WorkspaceId::from_uuid(row.workspace_id)).or_insert_with(|| Intake {
             created_at: row.created_at,
             commercial_from: row.commercial_from,
             closures: Vec::new(),
+            site_class: site.class(),
+            payers: Vec::new(),
         });
-        if let (Some(cause), Some(from)) = (row.cause, row.closed_from) {
-            let cause = Cause::from_word(&cause)
-                .ok_or_else(|| Corrupt::new("closures", row.workspace_id, "cause"))?;
-            intake.closures.push(Closure { cause, from, until: row.closed_until });
+        let Some(from) = row.period_from else { continue };
+        if let Some(cause) = row.cause {
+            let cause = Cause::from_word(&cause).ok_or_else(|| corrupt("cause of a closure"))?;
+            intake.closures.push(Closure { cause, from, until: row.period_until });
+        }
+        if let Some(currency) = row.currency {
+            let currency = currency.parse().map_err(|_| corrupt("currency of a binding"))?;
+            intake.payers.push((from, row.period_until, currency));
         }
     }
     Ok(intakes)

@@ -268,6 +268,13 @@ impl UsageService for Room {
         Err(Status::unimplemented("a stream is wanted"))
     }
 
+    async fn set_sellable_items(
+        &self,
+        _: Request<UsageServiceSetSellableItemsRequest>,
+    ) -> Result<Response<UsageServiceSetSellableItemsResponse>, Status> {
+        Err(Status::unimplemented("a stream is wanted"))
+    }
+
     async fn import_sealed_day(
         &self,
         _: Request<UsageServiceImportSealedDayRequest>,
