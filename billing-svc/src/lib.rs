@@ -50,6 +50,7 @@ pub async fn serve(
     let keys = chassis::peer::PublishedKeys::new(account.clone());
     let trust = Trust { keys: Arc::new(keys), guard: Arc::new(app.clone()) };
     worker::run_bills::start(&frame, app.clone());
+    worker::tell_sellables::start(&frame, app.clone());
     let settlements = peers::settlements::Settlements::new(settlement);
     worker::relay_events::start(&frame, settlements, sellables, account);
     let routes = api::routes(app);

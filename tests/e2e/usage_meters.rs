@@ -273,15 +273,15 @@ async fn publish(world: &World, number: u128, item: &str, from: UsageDate) {
     world.quiet().await.unwrap();
 }
 
-/// What is refused of a record, a point and a key of an item.
-async fn refused(world: &World, own: &Settled, name: &str, meters: [&str; 3]) -> Vec<ErrorReason> {
+/// What is refused of a record, a point and a key; of the same name and hour they are the same again.
+async fn refused(world: &World, own: &Settled, name: &str, hour: i64) -> Vec<ErrorReason> {
     let mut usage = world.clients.usage.clone();
-    let records = vec![record(own, name, (meters[0], "1"))];
+    let records = vec![record(own, name, ("sms", "1"))];
     let ingested = usage.ingest_batch(UsageServiceIngestBatchRequest { records }).await.unwrap().into_inner();
-    let points = vec![own.point(2, (meters[1], "", "1"), 0)];
+    let points = vec![own.point(hour, ("report", "", "1"), 0)];
     let reported =
         usage.report_points(UsageServiceReportPointsRequest { points }).await.unwrap().into_inner();
-    let keys = report(world, vec![key(own, meters[2], name, 3, "")]).await;
+    let keys = report(world, vec![key(own, "timeseries_key", name, hour, "")]).await;
     let refusals = [ingested.refusals, reported.refusals, keys.refusals].concat();
     refusals.iter().map(|refusal| refusal.reason()).collect()
 }
@@ -293,16 +293,22 @@ async fn what_a_known_book_does_not_sell_is_refused_from_its_publication_on() {
     let world = World::without_prices().await.unwrap();
     let own = world.customer("assortment").await.unwrap();
     world.clients.advance_to(own.day.start() + Duration::hours(12)).await.unwrap();
-    let meters = ["sms", "report", "timeseries_key"];
-    assert_eq!(refused(&world, &own, "before", meters).await, []);
+    assert_eq!(refused(&world, &own, "before", 2).await, []);
     publish(&world, 71, "log", own.day.plus_days(-30)).await;
     let dump = world.dump().await.unwrap();
-    assert_eq!(refused(&world, &own, "after", meters).await, [ErrorReason::ItemNotSold; 3]);
+    assert_eq!(refused(&world, &own, "before", 2).await, [], "what was counted stays so");
+    assert_eq!(refused(&world, &own, "after", 3).await, [ErrorReason::ItemNotSold; 3]);
     assert_eq!(world.dump().await.unwrap(), dump, "a refusal leaves no trace");
+    let mut usage = world.clients.usage.clone();
+    let points = vec![own.point(2, ("report", "", "0"), 1)];
+    let corrected =
+        usage.report_points(UsageServiceReportPointsRequest { points }).await.unwrap().into_inner();
+    assert_eq!(corrected.accepted_count, 1, "what was reported before can be corrected");
+    send(&world, vec![record(&own, "nothing", ("scan", "0"))]).await;
     send(&world, vec![record(&own, "sold", ("log", "5"))]).await;
 
     publish(&world, 72, "sms", own.day.next()).await;
-    assert_eq!(refused(&world, &own, "today", meters).await, [ErrorReason::ItemNotSold; 3]);
+    assert_eq!(refused(&world, &own, "today", 4).await, [ErrorReason::ItemNotSold; 3]);
     world.clients.advance_to(own.day.end() + Duration::hours(1)).await.unwrap();
     let tomorrow = own.day.end() + Duration::MINUTE;
     send(&world, vec![own.journey.record(own.workspace(), "tomorrow", tomorrow, ("sms", "", "3"))]).await;
@@ -332,6 +338,7 @@ async fn the_newest_publication_of_a_book_holds_whatever_comes_after_it() {
         site_class: SiteClass::China.into(),
         version,
         items: items.iter().copied().map(item).collect(),
+        last_date: Some(date(own.day)),
     };
     for (version, items, holds) in [(2, ["log", "sms"], 2), (2, ["log", "sms"], 2), (1, ["log", "pv"], 2)] {
         let answer = usage.set_sellable_items(with_token(book(version, &items), &token)).await.unwrap();
@@ -347,6 +354,8 @@ async fn the_newest_publication_of_a_book_holds_whatever_comes_after_it() {
         ),
         ("site_class", UsageServiceSetSellableItemsRequest { site_class: 0, ..book(3, &["pv"]) }),
         ("version", book(0, &["pv"])),
+        ("last_date", UsageServiceSetSellableItemsRequest { last_date: None, ..book(3, &["pv"]) }),
+        ("items[0].item", book(3, &["no-item"])),
         ("items[1]", book(3, &["pv", "pv"])),
         ("items[0].item", book(3, &["no item"])),
         (
@@ -361,6 +370,33 @@ async fn the_newest_publication_of_a_book_holds_whatever_comes_after_it() {
     assert_eq!(world.dump().await.unwrap(), dump);
     let answer = usage.set_sellable_items(with_token(book(3, &[]), &token)).await.unwrap();
     assert_eq!(answer.into_inner().version, 3);
-    let last = refused(&world, &own, "nothing is sold", ["pv", "report", "timeseries_key"]).await;
+    let last = refused(&world, &own, "nothing is sold", 5).await;
     assert_eq!(last, [ErrorReason::ItemNotSold; 3]);
+}
+
+/// What is not sold is certain only up to the day on which it was told: until billing has told of a new day, everything of it is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_day_is_told_anew_and_until_then_everything_is_taken() {
+    let world = World::without_prices().await.unwrap();
+    let own = world.customer("daily").await.unwrap();
+    world.clients.advance_to(own.day.start() + Duration::hours(12)).await.unwrap();
+    publish(&world, 74, "log", own.day.plus_days(-30)).await;
+    assert_eq!(refused(&world, &own, "first", 1).await, [ErrorReason::ItemNotSold; 3]);
+    let tomorrow = own.day.end() + Duration::hours(1);
+    world.clients.advance_to(tomorrow + Duration::HOUR).await.unwrap();
+    let sms = |name: &str| own.journey.record(own.workspace(), name, tomorrow, ("sms", "", "3"));
+    send(&world, vec![sms("untold")]).await;
+    let world = world.restart_with_all_workers().await.unwrap();
+    let wait = async {
+        for number in 0_i32.. {
+            let request = UsageServiceIngestBatchRequest { records: vec![sms(&format!("told {number}"))] };
+            let answer = world.clients.usage.clone().ingest_batch(request).await.unwrap().into_inner();
+            if let Some(refusal) = answer.refusals.first() {
+                assert_eq!(refusal.reason(), ErrorReason::ItemNotSold);
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), wait).await.unwrap();
 }

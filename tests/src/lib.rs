@@ -69,7 +69,7 @@ impl World {
         Self::start(scratch, mails, mail, BY_HAND).await
     }
 
-    /// Four services that seal every day an hour after its end by themselves; in other worlds a day is sealed when a story says so.
+    /// Four services that seal every day an hour after its end, and tell every day what is sold, by themselves; in other worlds a story says when.
     pub async fn sealing() -> anyhow::Result<Self> {
         let scratch = Scratch::new(&SERVICES).await?;
         let mails = std::env::temp_dir().join(format!("{}-mails", scratch.database));
@@ -133,9 +133,19 @@ impl World {
 
     /// Stops the services and starts them again on the same database.
     pub async fn restart(self) -> anyhow::Result<Self> {
+        let workers_paused = self.workers_paused;
+        self.restart_without(workers_paused).await
+    }
+
+    /// The same, and from then on what a story does by hand elsewhere happens by itself.
+    pub async fn restart_with_all_workers(self) -> anyhow::Result<Self> {
+        self.restart_without(&[]).await
+    }
+
+    async fn restart_without(self, workers_paused: &'static [&'static str]) -> anyhow::Result<Self> {
         self.stack.stop().await?;
-        let (stack, clients) = start(&self.scratch, self.mail.clone(), self.workers_paused).await?;
-        Ok(Self { stack, clients, ..self })
+        let (stack, clients) = start(&self.scratch, self.mail.clone(), workers_paused).await?;
+        Ok(Self { stack, clients, workers_paused, ..self })
     }
 
     /// A customer's requests; the name makes its ids.
@@ -234,7 +244,7 @@ impl World {
 }
 
 /// What a story does by hand.
-const BY_HAND: &[&str] = &["seal_days"];
+const BY_HAND: &[&str] = &["seal_days", "tell_sellables"];
 
 async fn start(
     scratch: &Scratch,

@@ -4,6 +4,7 @@ create table workspace.sellable_books (
     currency char(3) not null,
     site_class text not null,
     version integer not null,
+    last_date date not null,
     told_at timestamptz not null,
     constraint sellable_books_pkey primary key (currency, site_class),
     constraint sellable_books_currency_check check (currency in ('CNY', 'USD')),
@@ -11,6 +12,7 @@ create table workspace.sellable_books (
     constraint sellable_books_version_check check (version > 0)
 );
 comment on table workspace.sellable_books is 'The price books that are known here, each with the number of its newest publication; reference';
+comment on column workspace.sellable_books.last_date is 'The last billing day for which it is certain: a later publication may add to days after it';
 
 create table workspace.sellable_items (
     currency char(3) not null,
@@ -27,5 +29,5 @@ create table workspace.sellable_items (
 );
 comment on table workspace.sellable_items is 'What a book that is known here sells at a retention, over which days; reference';
 
-grant select, insert, update (version, told_at) on workspace.sellable_books to tallystick_workspace_app;
+grant select, insert, update (version, last_date, told_at) on workspace.sellable_books to tallystick_workspace_app;
 grant select, insert, delete on workspace.sellable_items to tallystick_workspace_app;

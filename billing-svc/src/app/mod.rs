@@ -9,6 +9,7 @@ pub mod read_bills;
 pub mod record_settlement;
 pub mod register_package;
 pub mod start_bill_run;
+pub mod tell_sellables;
 
 use std::sync::Arc;
 

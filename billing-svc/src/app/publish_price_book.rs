@@ -3,11 +3,10 @@
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
 use chassis::idempotency::{Idempotent, Outcome};
-use chassis::outbox;
 
 use super::App;
+use super::tell_sellables::tell;
 use crate::domain::price_book::{BookKey, EntryProblem, PriceBook, PriceEntry, plan_publication};
-use crate::peers::sellables::set_event;
 use crate::store;
 
 /// Why nothing is published.
@@ -24,12 +23,13 @@ pub async fn publish_price_book(
     key: BookKey,
     entries: Vec<PriceEntry>,
 ) -> Result<Outcome<PriceBook>, Failure<PublishRejection>> {
-    let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
-    if let Some(answer) = request.claim(&mut tx, app.schema, now).await? {
+    if let Some(answer) = request.claim(&mut tx, app.schema, app.clock.now()).await? {
         return Ok(Outcome::Replay(answer));
     }
-    let version = store::price_books::next_version(&mut tx, key, now).await?;
+    let version = store::price_books::next_version(&mut tx, key, app.clock.now()).await?;
+    // Read once the book is held: whoever held it before may have told that it is certain up to a day that had not begun then.
+    let now = app.clock.now();
     let existing = store::price_books::entries(&mut tx, key).await?;
     let plan = plan_publication(&existing, entries, UsageDate::of(now))
         .map_err(|problems| Failure::Rejected(PublishRejection::Entries(problems)))?;
@@ -41,8 +41,7 @@ pub async fn publish_price_book(
     store::price_books::insert_entries(&mut tx, key, &plan.added, version).await?;
     let book = store::price_books::get(&mut tx, key).await?;
     let book = book.ok_or_else(|| Failure::fatal("a book that was just published is not there"))?;
-    let entries = store::price_books::entries(&mut tx, key).await?;
-    outbox::append(&mut tx, app.schema, &set_event(&book, &entries), now).await?;
+    tell(app, &mut tx, &book, now).await?;
     request.store(&mut tx, app.schema, &book).await?;
     tx.commit().await?;
     app.nudge.notify_waiters();

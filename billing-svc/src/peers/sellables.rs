@@ -1,5 +1,6 @@
 //! workspace-svc: is told what each book sells, through the outbox, so that it refuses usage of what is not (DEC-19).
 
+use chassis::civil::UsageDate;
 use chassis::outbox::{Event, Undelivered, undelivered};
 use chassis::peer::PeerChannel;
 use chassis::wire;
@@ -18,15 +19,21 @@ const SET: &str = "SetSellableItems";
 #[derive(Clone)]
 pub struct Sellables(UsageServiceClient<PeerChannel>);
 
-/// What is sold from when to when, of entries in order of item, retention and day: a price that follows another one goes on selling.
-fn sold(entries: &[PriceEntry]) -> Vec<SellableItem> {
+/// Usage that is older is not taken any more, whatever is sold.
+const TOLD_BACK_DAYS: i64 = 40;
+
+/// What is sold from when to when, of entries in order of item, retention and day: a price that follows another one goes on selling. Without what ended long
+/// ago.
+fn sold(entries: &[PriceEntry], today: UsageDate) -> Vec<SellableItem> {
+    let matters =
+        |until: Option<UsageDate>| until.is_none_or(|until| until > today.plus_days(-TOLD_BACK_DAYS));
     let follows = |one: &PriceEntry, next: &PriceEntry| {
         one.item == next.item
             && one.retention_days == next.retention_days
             && one.effective_until == Some(next.effective_from)
     };
     let item = |run: &[PriceEntry]| {
-        let (first, last) = run.first().zip(run.last())?;
+        let (first, last) = run.first().zip(run.last()).filter(|(_, last)| matters(last.effective_until))?;
         Some(SellableItem {
             item: first.item.clone(),
             retention_days: first.retention_days,
@@ -37,14 +44,16 @@ fn sold(entries: &[PriceEntry]) -> Vec<SellableItem> {
     entries.chunk_by(follows).filter_map(item).collect()
 }
 
-/// A book's entries on their way. The book is the aggregate: its publications arrive in order.
-pub fn set_event(book: &PriceBook, entries: &[PriceEntry]) -> Event {
+/// A book's entries on their way, certain up to today: a publication begins tomorrow at the earliest. The book is the aggregate: what is told of it arrives
+/// in order.
+pub fn set_event(book: &PriceBook, entries: &[PriceEntry], today: UsageDate) -> Event {
     let (currency, class) = (book.key.currency.code(), book.key.site_class);
     let request = UsageServiceSetSellableItemsRequest {
         currency_code: currency.to_owned(),
         site_class: class.to_wire(),
         version: book.version,
-        items: sold(entries),
+        items: sold(entries, today),
+        last_date: Some(wire::date(today)),
     };
     let name = format!("price book {currency} {}", class.word());
     Event {
@@ -74,7 +83,6 @@ impl Sellables {
 
 #[cfg(test)]
 mod tests {
-    use chassis::civil::UsageDate;
     use rust_decimal::Decimal;
 
     use super::*;
@@ -95,11 +103,14 @@ mod tests {
             entry("log", "2026-01-01", Some("2026-02-01")),
             entry("log", "2026-02-01", Some("2026-03-01")),
             entry("log", "2026-04-01", None),
+            entry("sms", "2026-01-01", Some("2026-02-28")),
             entry("sms", "2026-04-01", None),
         ];
         let day = |text: &str| Some(wire::date(text.parse::<UsageDate>().unwrap()));
-        let sold: Vec<_> =
-            sold(&entries).into_iter().map(|item| (item.item, item.start_date, item.end_date)).collect();
+        let sold: Vec<_> = sold(&entries, "2026-04-09".parse().unwrap())
+            .into_iter()
+            .map(|item| (item.item, item.start_date, item.end_date))
+            .collect();
         let expected = [
             ("log".to_owned(), day("2026-01-01"), day("2026-03-01")),
             ("log".to_owned(), day("2026-04-01"), None),

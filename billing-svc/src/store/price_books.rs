@@ -106,6 +106,34 @@ pub async fn next_version(
     .await
 }
 
+/// Notes for which day workspace-svc was told.
+pub async fn mark_told(connection: &mut PgConnection, key: BookKey, today: UsageDate) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update billing.price_books set told_date = $3 where currency = $1 and site_class = $2",
+        key.currency.code(),
+        key.site_class.word(),
+        today.date(),
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// A book that workspace-svc was not told of today, held until the transaction ends; not one that somebody else holds.
+pub async fn hold_untold(connection: &mut PgConnection, today: UsageDate) -> sqlx::Result<Option<PriceBook>> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select currency, site_class, version, published_at, (select count(*)::integer from billing.price_entries e
+             where e.currency = b.currency and e.site_class = b.site_class) as "entry_count!"
+           from billing.price_books b where told_date is null or told_date < $1
+           order by currency, site_class limit 1 for update of b skip locked"#,
+        today.date(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(PriceBook::try_from).transpose()?)
+}
+
 /// Every entry of a book.
 pub async fn entries(connection: &mut PgConnection, key: BookKey) -> sqlx::Result<Vec<PriceEntry>> {
     let rows = sqlx::query_as!(

@@ -2,3 +2,4 @@
 
 pub mod relay_events;
 pub mod run_bills;
+pub mod tell_sellables;

@@ -1,5 +1,6 @@
 //! `UsageService`: what price books sell, from billing-svc.
 
+use chassis::civil::UsageDate;
 use chassis::money::Currency;
 use chassis::site::SiteClass;
 use chassis::wire::Violations;
@@ -20,6 +21,9 @@ const RETENTION_DAYS_MAX: i32 = 3_600;
 fn item(violations: &mut Violations, index: usize, wire: &WireItem) -> Option<SellableItem> {
     let field = |name: &str| format!("items[{index}].{name}");
     let item = violations.word(&field("item"), &wire.item, 1, 64);
+    if wire.item.contains('-') {
+        violations.add(field("item"), "must not contain \"-\"");
+    }
     let effective_from = violations.date(&field("start_date"), wire.start_date.as_ref());
     let end = wire.end_date.as_ref().map(|end| violations.date(&field("end_date"), Some(end)));
     let effective_until = match end {
@@ -36,12 +40,13 @@ fn item(violations: &mut Violations, index: usize, wire: &WireItem) -> Option<Se
     Some(SellableItem { item: item?, retention_days: wire.retention_days, effective_from, effective_until })
 }
 
-type Parsed = (Book, i32, Vec<SellableItem>);
+type Parsed = (Book, (i32, UsageDate), Vec<SellableItem>);
 
 fn parsed(request: &UsageServiceSetSellableItemsRequest) -> Result<Parsed, Violations> {
     let mut violations = Violations::new();
     let currency = violations.parse::<Currency>("currency_code", &request.currency_code);
     let site_class = violations.check("site_class", SiteClass::from_wire(request.site_class));
+    let last_date = violations.date("last_date", request.last_date.as_ref());
     if request.version < 1 {
         violations.add("version", "must be from 1 on");
     }
@@ -57,16 +62,17 @@ fn parsed(request: &UsageServiceSetSellableItemsRequest) -> Result<Parsed, Viola
         }
         items.push(item);
     }
-    let (currency, site_class) = violations.into_result(currency.zip(site_class))?;
-    Ok((Book { currency, site_class }, request.version, items))
+    let ((currency, site_class), last_date) =
+        violations.into_result(currency.zip(site_class).zip(last_date))?;
+    Ok((Book { currency, site_class }, (request.version, last_date), items))
 }
 
 pub async fn set(
     app: &App,
     request: UsageServiceSetSellableItemsRequest,
 ) -> Result<UsageServiceSetSellableItemsResponse, Status> {
-    let (book, version, items) = parsed(&request)?;
-    let held = set_sellable_items(app, book, version, &items).await;
+    let (book, told, items) = parsed(&request)?;
+    let held = set_sellable_items(app, book, told, &items).await;
     let version = held.map_err(chassis::failure::Failure::<chassis::status::Refusal>::from)?;
     Ok(UsageServiceSetSellableItemsResponse { version })
 }

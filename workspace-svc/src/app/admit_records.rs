@@ -13,7 +13,7 @@ use crate::domain::closure::Intake;
 use crate::domain::meter::{Counting, Meter, Meters};
 use crate::domain::sellable::Sellables;
 use crate::domain::trial::{Counter, check};
-use crate::domain::usage_record::{UsageRecord, UsageRefusal, admit, check_count_from, check_sold, counted};
+use crate::domain::usage_record::{UsageRecord, UsageRefusal, admit, check_count_from, counted, unsold};
 use crate::store;
 use crate::store::usage_records::{Key, NewRecord};
 use crate::store::usage_sources::Fed;
@@ -41,6 +41,8 @@ pub struct Candidate<'a> {
     pub refuses_late: bool,
     /// Of a trial: what its day's sum is held to.
     pub quota: Option<i64>,
+    /// Why it is refused unless it was counted before: its item is not sold.
+    pub unsold: Option<UsageRefusal>,
 }
 
 impl Candidate<'_> {
@@ -101,7 +103,6 @@ fn candidate<'a>(
         return Err(UsageRefusal::Malformed { field: "meter", problem });
     }
     if let Some(intake) = intake {
-        check_sold(meter, intake, record.event_time, sellables)?;
         check_count_from(meter, intake, record.event_time, record.count_from)?;
     }
     let counted = counted(meter, record.quantity)?;
@@ -120,6 +121,7 @@ fn candidate<'a>(
         repeats: Vec::new(),
         refuses_late: intake.is_some_and(|intake| intake.refuses_late(now)),
         quota,
+        unsold: unsold(meter, intake, record.event_time, sellables).filter(|_| counted > 0),
     })
 }
 

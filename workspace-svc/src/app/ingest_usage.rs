@@ -126,6 +126,7 @@ async fn commit(
     let closed = store::day_fences::hold_open(&mut tx, &days).await?;
     mark_late(&closed, &mut candidates, &mut ingested);
     let (asked, unknown) = hold_sources(app, &mut tx, &mut candidates, &mut ingested).await?;
+    let candidates = leave_unsold(&mut tx, candidates, &mut ingested).await?;
     let candidates = leave_known(app, &mut tx, candidates, &mut ingested).await?;
     let rows = candidates.iter().map(Candidate::row);
     if store::usage_records::copy_new(&mut tx, rows).await? == Copied::SomeWereThere {
@@ -192,6 +193,29 @@ async fn hold_sources(
         !by_points
     });
     Ok((true, asked.into_iter().filter(|fed| !modes.contains_key(fed)).collect()))
+}
+
+/// Refuses what is not sold. What was counted before, while nobody knew, stays so.
+async fn leave_unsold<'a>(
+    connection: &mut PgConnection,
+    candidates: Vec<Candidate<'a>>,
+    ingested: &mut Ingested,
+) -> sqlx::Result<Vec<Candidate<'a>>> {
+    let (unsold, sold): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|candidate| candidate.unsold.is_some());
+    if unsold.is_empty() {
+        return Ok(sold);
+    }
+    let keys: Vec<Key> = unsold.iter().map(|candidate| candidate.key).collect();
+    let known = store::usage_records::probe(connection, &keys).await?;
+    for (candidate, known) in unsold.iter().zip(known) {
+        match (known, &candidate.unsold) {
+            (Some(stored), _) => candidate.judge(stored.fingerprint, false, ingested),
+            (None, Some(refusal)) => candidate.refuse(refusal, ingested),
+            (None, None) => {}
+        }
+    }
+    Ok(sold)
 }
 
 /// Looks for what is there, when something may be, and judges it; then refuses what does not fit into a trial's quota. What was counted before takes

@@ -82,17 +82,21 @@ impl App {
     /// All meters, read again once a minute.
     async fn meters(&self) -> sqlx::Result<Arc<Meters>> {
         match self.meters.get() {
-            Some(meters) => Ok(meters),
-            None => Ok(self.meters.put(store::meters::list(&mut *self.pool.acquire().await?).await?)),
+            Ok(meters) => Ok(meters),
+            Err(changes) => {
+                let meters = store::meters::list(&mut *self.pool.acquire().await?).await?;
+                Ok(self.meters.put(changes, meters))
+            }
         }
     }
 
     /// What the price books sell, read again once a minute.
     async fn sellables(&self) -> sqlx::Result<Arc<Sellables>> {
         match self.sellables.get() {
-            Some(sellables) => Ok(sellables),
-            None => {
-                Ok(self.sellables.put(store::sellable_items::list(&mut *self.pool.acquire().await?).await?))
+            Ok(sellables) => Ok(sellables),
+            Err(changes) => {
+                let sellables = store::sellable_items::list(&mut *self.pool.acquire().await?).await?;
+                Ok(self.sellables.put(changes, sellables))
             }
         }
     }

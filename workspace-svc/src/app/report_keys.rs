@@ -17,7 +17,7 @@ use crate::domain::meter::{Counting, Meter, Meters};
 use crate::domain::sellable::Sellables;
 use crate::domain::trial::{Counter, Counters, check, used_up};
 use crate::domain::usage_key::{KeyPlace, Seen, UsageKey};
-use crate::domain::usage_record::{UsageRefusal, admit, check_sold, counted};
+use crate::domain::usage_record::{UsageRefusal, admit, counted, unsold};
 use crate::store;
 use crate::store::late_usage::LateCounts;
 use crate::store::usage_deltas::{Delta, Slot};
@@ -44,6 +44,7 @@ struct Candidate<'a> {
     counted: i64,
     refuses_late: bool,
     quota: Option<i64>,
+    unsold: Option<UsageRefusal>,
 }
 
 impl Candidate<'_> {
@@ -105,9 +106,6 @@ fn candidate<'a>(
         let problem = format!("must be empty for the meter {}", meter.meter);
         return Err(UsageRefusal::Malformed { field: "size", problem });
     }
-    if let Some(intake) = intake {
-        check_sold(meter, intake, key.event_time, sellables)?;
-    }
     let counted = if meter.steps.is_none() { 1 } else { counted(meter, key.size)? };
     let trial = intake.filter(|intake| intake.is_trial_at(key.event_time));
     let quota = trial.map(|_| check(meter, counted)).transpose()?.flatten();
@@ -125,6 +123,7 @@ fn candidate<'a>(
         counted,
         refuses_late: intake.is_some_and(|intake| intake.refuses_late(now)),
         quota,
+        unsold: unsold(meter, intake, key.event_time, sellables).filter(|_| counted > 0),
     })
 }
 
@@ -209,6 +208,10 @@ fn judge<'a>(
         let gains = before.gains(then, candidate.meter.counting);
         if gains.is_empty() {
             reported.known_count += 1;
+            continue;
+        }
+        if let Some(refusal) = &candidate.unsold {
+            reported.refusals.push((candidate.index, refusal.clone()));
             continue;
         }
         let whole_day = candidate.meter.counting == Counting::DistinctDay;

@@ -12,7 +12,7 @@ use super::App;
 use super::ingest_usage::claim_sources;
 use crate::domain::trial::{Counter, Counters, check, used_up};
 use crate::domain::usage_point::{Place, Reading, UsagePoint, Verdict, check_point, judge, judge_batch};
-use crate::domain::usage_record::{UsageRefusal, admit, check_count_from, check_sold};
+use crate::domain::usage_record::{UsageRefusal, admit, check_count_from, unsold};
 use crate::store;
 use crate::store::late_usage::LateCounts;
 use crate::store::usage_sources::{Fed, Mode};
@@ -39,6 +39,8 @@ struct Candidate {
     refuses_late: bool,
     /// Of a trial: the meter, and what its day's sum is held to.
     quota: Option<(String, i64)>,
+    /// Why it is refused unless its place has a point: its item is not sold.
+    unsold: Option<UsageRefusal>,
 }
 
 impl Candidate {
@@ -84,19 +86,20 @@ async fn admit_all(
             let meter = admit(point.hour_time, &point.meter, &point.dimension, intake, &meters, now)?;
             check_point(point.retention_days, meter)?;
             if let Some(intake) = intake {
-                check_sold(meter, intake, point.hour_time, &sellables)?;
                 // A point stands for its whole hour.
                 let last = point.hour_time + Duration::HOUR - Duration::MICROSECOND;
                 check_count_from(meter, intake, last, point.count_from)?;
             }
             let trial = intake.filter(|intake| intake.is_trial_at(point.hour_time));
             let quota = trial.map(|_| check(meter, point.quantity)).transpose()?.flatten();
-            Ok((point, meter, quota, intake.is_some_and(|intake| intake.refuses_late(now))))
+            let unsold = unsold(meter, intake, point.hour_time, &sellables).filter(|_| point.quantity > 0);
+            Ok((point, meter, quota, unsold, intake.is_some_and(|intake| intake.refuses_late(now))))
         });
         match admitted {
-            Ok((point, meter, quota, refuses_late)) => candidates.push(Candidate {
+            Ok((point, meter, quota, unsold, refuses_late)) => candidates.push(Candidate {
                 index,
                 refuses_late,
+                unsold,
                 quota: quota.map(|quota| (meter.meter.clone(), quota)),
                 item: meter.item.clone(),
                 place: Place {
@@ -140,6 +143,12 @@ async fn commit(
     let places: HashSet<Place> = kept.iter().map(|candidate| candidate.place.clone()).collect();
     let places: Vec<Place> = places.into_iter().collect();
     let known = store::usage_points::readings_for_update(&mut tx, &places).await?;
+    // What was reported while nobody knew can still be corrected.
+    let (kept, refused): (Vec<_>, Vec<_>) = kept
+        .into_iter()
+        .partition(|candidate| candidate.unsold.is_none() || known.contains_key(&candidate.place));
+    let not_sold = |candidate: Candidate| Some((candidate.index, candidate.unsold?));
+    reported.refusals.extend(refused.into_iter().filter_map(not_sold));
     let kept = hold_to_quotas(&mut counters, kept, &known, &mut reported);
     store::trial_usage::add(&mut tx, &counters.added).await?;
     let batch: Vec<_> = kept.iter().map(|candidate| (candidate.place.clone(), candidate.reading)).collect();

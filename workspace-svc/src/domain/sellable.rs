@@ -30,30 +30,40 @@ pub struct SellableItem {
 
 type Range = (UsageDate, Option<UsageDate>);
 
-/// All books that are known, a handful, each with what it sells.
+/// What is known of a book.
+#[derive(Debug, Clone)]
+struct Assortment {
+    book: Book,
+    last_date: UsageDate,
+    items: HashMap<String, Vec<Range>>,
+}
+
+/// All books that are known, a handful.
 #[derive(Debug, Clone, Default)]
-pub struct Sellables(Vec<(Book, HashMap<String, Vec<Range>>)>);
+pub struct Sellables(Vec<Assortment>);
 
 impl Sellables {
-    /// Of these books and what they sell.
+    /// Of these books, each with the last day for which it is certain, and what they sell.
     pub fn new(
-        books: impl IntoIterator<Item = Book>,
+        books: impl IntoIterator<Item = (Book, UsageDate)>,
         items: impl IntoIterator<Item = (Book, SellableItem)>,
     ) -> Self {
-        let mut known: HashMap<Book, HashMap<String, Vec<Range>>> =
-            books.into_iter().map(|book| (book, HashMap::new())).collect();
+        let known = |(book, last_date)| (book, Assortment { book, last_date, items: HashMap::new() });
+        let mut known: HashMap<Book, Assortment> = books.into_iter().map(known).collect();
         for (book, item) in items {
-            let ranges = known.entry(book).or_default().entry(item.item).or_default();
-            ranges.push((item.effective_from, item.effective_until));
+            if let Some(assortment) = known.get_mut(&book) {
+                let ranges = assortment.items.entry(item.item).or_default();
+                ranges.push((item.effective_from, item.effective_until));
+            }
         }
-        Self(known.into_iter().collect())
+        Self(known.into_values().collect())
     }
 
-    /// Whether the book is known and does not sell the item on the day, at any retention. Of a book that is not known nothing is.
+    /// Whether it is certain that the book does not sell the item on the day, at any retention. Of a book that is not known nothing is.
     pub fn is_unsold(&self, book: Book, item: &str, day: UsageDate) -> bool {
         let sold = |(from, until): &Range| *from <= day && until.is_none_or(|until| day < until);
-        let known = self.0.iter().find(|(known, _)| *known == book);
-        known.is_some_and(|(_, items)| !items.get(item).is_some_and(|ranges| ranges.iter().any(sold)))
+        let known = self.0.iter().find(|known| known.book == book && day <= known.last_date);
+        known.is_some_and(|known| !known.items.get(item).is_some_and(|ranges| ranges.iter().any(sold)))
     }
 }
 
@@ -79,7 +89,7 @@ mod tests {
             sold("log", 14, "2026-03-01", None),
             sold("sms", 0, "2026-01-01", None),
         ];
-        let sellables = Sellables::new([known], items);
+        let sellables = Sellables::new([(known, day("2026-03-01"))], items);
         for (item, on, unsold) in [
             ("sms", "2025-12-31", true),
             ("sms", "2026-01-01", false),
@@ -87,6 +97,7 @@ mod tests {
             ("log", "2026-02-01", true),
             ("log", "2026-03-01", false),
             ("report", "2026-03-01", true),
+            ("report", "2026-03-02", false),
         ] {
             assert_eq!(sellables.is_unsold(known, item, day(on)), unsold, "{item} on {on}");
             assert!(!sellables.is_unsold(unknown, item, day(on)));

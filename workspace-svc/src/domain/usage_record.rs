@@ -131,19 +131,16 @@ pub fn admit<'a>(
     Ok(meter)
 }
 
-/// What is known to be unsold is refused when it comes; billing would have no price for it (DEC-19).
-pub fn check_sold(
+/// What is known to be unsold is refused when it comes, unless it was counted before or counts nothing; billing would have no price for it (DEC-19).
+pub fn unsold(
     meter: &Meter,
-    intake: &Intake,
+    intake: Option<&Intake>,
     time: OffsetDateTime,
     sellables: &Sellables,
-) -> Result<(), UsageRefusal> {
-    match intake.book_at(time) {
-        Some(book) if sellables.is_unsold(book, &meter.item, UsageDate::of(time)) => {
-            Err(UsageRefusal::NotSold { item: meter.item.clone(), book })
-        }
-        _ => Ok(()),
-    }
+) -> Option<UsageRefusal> {
+    let book = intake?.book_at(time)?;
+    let refusal = || UsageRefusal::NotSold { item: meter.item.clone(), book };
+    sellables.is_unsold(book, &meter.item, UsageDate::of(time)).then(refusal)
 }
 
 /// A maximum counts from 00:00; on the day of an upgrade, from it on, it must count from the upgrade or later: what was used before is free (DEC-13).

@@ -9,36 +9,56 @@ use time::{Date, OffsetDateTime};
 
 use crate::domain::sellable::{Book, SellableItem, Sellables};
 
-/// Notes the version of a book unless a higher one is known, and keeps others from changing the book until the transaction ends. Answers the version that
-/// holds, and whether it is a new one.
-pub async fn take_version(
+/// What was noted of a book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noted {
+    /// The version that holds.
+    pub version: i32,
+    /// It was not known before.
+    pub is_new: bool,
+}
+
+/// Notes the version of a book unless a higher one is known, and the last day for which it is certain; keeps others from changing the book until the
+/// transaction ends.
+pub async fn note(
     connection: &mut PgConnection,
     book: Book,
-    version: i32,
+    (version, last_date): (i32, UsageDate),
     now: OffsetDateTime,
-) -> sqlx::Result<(i32, bool)> {
-    let taken = sqlx::query_scalar!(
-        "insert into workspace.sellable_books as b (currency, site_class, version, told_at) values ($1, $2, $3, $4) \
-         on conflict on constraint sellable_books_pkey do update set version = excluded.version, told_at = excluded.told_at \
-           where b.version < excluded.version returning version",
+) -> sqlx::Result<Noted> {
+    sqlx::query!(
+        "insert into workspace.sellable_books (currency, site_class, version, last_date, told_at) values ($1, $2, $3, $4, $5) \
+         on conflict on constraint sellable_books_pkey do nothing",
         book.currency.code(),
         book.site_class.word(),
         version,
+        last_date.date(),
         now,
     )
-    .fetch_optional(&mut *connection)
+    .execute(&mut *connection)
     .await?;
-    if let Some(version) = taken {
-        return Ok((version, true));
-    }
-    let known = sqlx::query_scalar!(
-        "select version from workspace.sellable_books where currency = $1 and site_class = $2",
+    let known = sqlx::query!(
+        "select version, last_date from workspace.sellable_books where currency = $1 and site_class = $2 for update",
         book.currency.code(),
         book.site_class.word(),
     )
-    .fetch_one(connection)
+    .fetch_one(&mut *connection)
     .await?;
-    Ok((known, false))
+    if version < known.version {
+        return Ok(Noted { version: known.version, is_new: false });
+    }
+    sqlx::query!(
+        "update workspace.sellable_books set version = $3, last_date = greatest(last_date, $4), told_at = $5 \
+         where currency = $1 and site_class = $2",
+        book.currency.code(),
+        book.site_class.word(),
+        version,
+        last_date.date(),
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(Noted { version, is_new: true })
 }
 
 // The macro's own syntax for an array with nulls.
@@ -74,7 +94,7 @@ pub async fn replace(connection: &mut PgConnection, book: Book, items: &[Sellabl
 /// All of them.
 pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Sellables> {
     let rows = sqlx::query!(
-        r#"select b.currency as "currency!", b.site_class as "site_class!", i.item as "item?", i.retention_days as "retention_days?", i.effective_from as "effective_from?",
+        r#"select b.currency as "currency!", b.site_class as "site_class!", b.last_date as "last_date!", i.item as "item?", i.retention_days as "retention_days?", i.effective_from as "effective_from?",
              i.effective_until from workspace.sellable_books b left join workspace.sellable_items i using (currency, site_class)"#
     )
     .fetch_all(connection)
@@ -88,7 +108,7 @@ pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Sellables> {
             currency: row.currency.parse::<Currency>().map_err(|_| corrupt("currency"))?,
             site_class: SiteClass::from_word(&row.site_class).map_err(|_| corrupt("site_class"))?,
         };
-        books.push(book);
+        books.push((book, UsageDate::from_date(row.last_date).map_err(|_| corrupt("last_date"))?));
         let Some(((item, retention_days), from)) =
             row.item.clone().zip(row.retention_days).zip(row.effective_from)
         else {

@@ -93,7 +93,7 @@ pub async fn hold_fold(connection: &mut PgConnection) -> sqlx::Result<()> {
 
 /// However many there are after an outage, they can be folded.
 pub async fn allow_long(connection: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query!("set local statement_timeout = '10min'").execute(connection).await.map(drop)
+    sqlx::query!("set local statement_timeout = '1h'").execute(connection).await.map(drop)
 }
 
 /// Which deltas.
