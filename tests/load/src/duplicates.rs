@@ -1,13 +1,14 @@
 //! A storm of retries: every record was counted before.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use tallystick_proto::workspace::v1::{UsageRecord, UsageServiceIngestBatchRequest};
 
-use crate::figures::{Figures, ratio};
+use crate::figures::{Figures, each, ratio};
 use crate::raw;
-use crate::stage::Stage;
+use crate::stage::{RECORDS, Stage};
 
 /// Records per batch, and batches that each task sends again and again.
 const BATCH: usize = 1_000;
@@ -27,47 +28,61 @@ pub async fn run(stage: &Stage, time: Duration, in_flight: usize) -> anyhow::Res
             usage.ingest_batch(UsageServiceIngestBatchRequest { records: records.clone() }).await?;
             kept.push(records);
         }
-        storms.push(kept);
+        storms.push(Arc::new(kept));
     }
-    let (wal, size) = stage.sizes().await?;
+    let before = stage.sizes(RECORDS).await?;
+    all(stage, &storms, Duration::ZERO).await?;
+    let begun = stage.sizes(RECORDS).await?;
+    println!(
+        "the first batch of each, until the service looks before it writes: {}",
+        begun.since(before).pages()
+    );
+    let sum = all(stage, &storms, time).await?;
+    let written = stage.sizes(RECORDS).await?.since(begun);
+    sum.show(&format!("duplicates, {in_flight} batches of {BATCH} under way"));
+    println!("  ratio to the raw limit {}", ratio(sum.rate(), limit));
+    println!("  per duplicate {} bytes of WAL", each(written.wal, sum.records));
+    println!("  in all {}", written.pages());
+    Ok(())
+}
+
+/// All at once, each at least one batch.
+async fn all(
+    stage: &Stage,
+    storms: &[Arc<Vec<Vec<UsageRecord>>>],
+    time: Duration,
+) -> anyhow::Result<Figures> {
     let mut tasks = tokio::task::JoinSet::new();
     for kept in storms {
-        tasks.spawn(storm(stage.producer()?.usage, kept, time));
+        tasks.spawn(storm(stage.producer()?.usage, Arc::clone(kept), time));
     }
     let mut sum = Figures::default();
     while let Some(done) = tasks.join_next().await {
         sum.join(done??);
     }
-    let (wal_after, size_after) = stage.sizes().await?;
-    sum.show(&format!("duplicates, {in_flight} batches of {BATCH} under way"));
-    println!("  ratio to the raw limit {}", ratio(sum.rate(), limit));
-    let records = i64::try_from(sum.records.max(1))?;
-    let hundredths = (wal_after - wal).saturating_mul(100) / records;
-    println!(
-        "  per duplicate {}.{:02} bytes of WAL; the tables have grown by {} bytes",
-        hundredths / 100,
-        hundredths % 100,
-        size_after - size
-    );
-    Ok(())
+    Ok(sum)
 }
 
 type Usage =
     tallystick_proto::workspace::v1::usage_service_client::UsageServiceClient<chassis::peer::PeerChannel>;
 
-async fn storm(mut usage: Usage, kept: Vec<Vec<UsageRecord>>, time: Duration) -> anyhow::Result<Figures> {
+async fn storm(
+    mut usage: Usage,
+    kept: Arc<Vec<Vec<UsageRecord>>>,
+    time: Duration,
+) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
     let begun = Instant::now();
     for records in kept.iter().cycle() {
-        if begun.elapsed() >= time {
-            break;
-        }
         let request = UsageServiceIngestBatchRequest { records: records.clone() };
         let sent = Instant::now();
         let answer = usage.ingest_batch(request).await?.into_inner();
         figures.calls.push(sent.elapsed());
         ensure!(answer.accepted_count == 0, "a duplicate was counted again");
         figures.records += u64::try_from(answer.duplicate_count)?;
+        if begun.elapsed() >= time {
+            break;
+        }
     }
     figures.elapsed = begun.elapsed();
     Ok(figures)

@@ -34,6 +34,11 @@ impl Figures {
         calls.get(place).copied().unwrap_or_default()
     }
 
+    /// The slowest call, in milliseconds.
+    pub fn slowest(&self) -> String {
+        millis(self.within(1_000))
+    }
+
     /// What part of another's 99th percentile this one's is.
     pub fn p99_ratio(&self, other: &Self) -> String {
         let micros = |figures: &Self| u64::try_from(figures.within(990).as_micros()).unwrap_or(u64::MAX);
@@ -62,6 +67,13 @@ impl Figures {
 pub fn per_second(count: u64, elapsed: Duration) -> u64 {
     let micros = elapsed.as_micros().max(1);
     u64::try_from(u128::from(count) * 1_000_000 / micros).unwrap_or(u64::MAX)
+}
+
+/// So much of each, with two places.
+pub fn each(amount: i64, count: u64) -> String {
+    let hundredths = i128::from(amount) * 100 / i128::from(count.max(1));
+    let sign = if hundredths < 0 { "-" } else { "" };
+    format!("{sign}{}.{:02}", hundredths.abs() / 100, hundredths.abs() % 100)
 }
 
 /// With one place.

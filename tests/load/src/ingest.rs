@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::figures::{Figures, ratio};
 use crate::raw;
-use crate::stage::Stage;
+use crate::stage::{RECORDS, Stage};
 
 /// Records per batch of the open loop.
 const OPEN_BATCH: usize = 500;
@@ -25,16 +25,16 @@ pub async fn run(stage: &Stage, time: Duration, batch: usize, in_flight: usize) 
     println!("raw limit: {limit} rows/s, COPY into the same columns and key");
     stage.settle().await?;
     closed_loop(stage, Duration::from_secs(2), batch, in_flight).await?;
-    let (wal, size) = stage.sizes().await?;
+    let before = stage.sizes(RECORDS).await?;
     let closed = closed_loop(stage, time, batch, in_flight).await?;
-    let (wal_after, size_after) = stage.sizes().await?;
+    let written = stage.sizes(RECORDS).await?.since(before);
     closed.show(&format!("closed loop, {in_flight} batches of {batch} under way"));
     println!("  ratio to the raw limit {}", ratio(closed.rate(), limit));
     let per_record = |bytes: i64| bytes / i64::try_from(closed.records.max(1)).unwrap_or(i64::MAX);
     println!(
         "  per record {} bytes of table and index, {} bytes of WAL",
-        per_record(size_after - size),
-        per_record(wal_after - wal)
+        per_record(written.all_bytes),
+        per_record(written.wal)
     );
     stage.settle().await?;
     let open = open_loop(stage, time, closed.rate() * 7 / 10).await?;

@@ -8,6 +8,8 @@ mod crowd;
 mod duplicates;
 mod figures;
 mod ingest;
+mod keys;
+mod partitions;
 mod raw;
 mod read;
 mod single;
@@ -84,6 +86,31 @@ enum What {
         #[arg(long, default_value_t = 16)]
         in_flight: usize,
     },
+    /// Keys of what is counted distinct: new ones, then the same again, then the same an hour later.
+    Keys {
+        /// Keys per batch.
+        #[arg(long, default_value_t = 1_000)]
+        batch: usize,
+        /// Batches under way at a time.
+        #[arg(long, default_value_t = 8)]
+        in_flight: usize,
+    },
+    /// Records at half of what is possible, while partitions of old days are made and dropped.
+    Partitions {
+        /// Batches under way at a time while what is possible is measured.
+        #[arg(long, default_value_t = 16)]
+        in_flight: usize,
+    },
+}
+
+impl What {
+    /// Loops of the services that would be in the way.
+    fn workers_paused(&self) -> &'static [&'static str] {
+        match self {
+            Self::Partitions { .. } => &["keep_partitions"],
+            _ => &[],
+        }
+    }
 }
 
 #[tokio::main]
@@ -99,7 +126,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let stage = Stage::open(arguments.workspaces).await?;
+    let stage = Stage::open(arguments.workspaces, arguments.what.workers_paused()).await?;
     let time = Duration::from_secs(arguments.seconds);
     let done = match arguments.what {
         What::Ingest { batch, in_flight, preload } => {
@@ -112,6 +139,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         What::Read { in_flight, queries } => read::run(&stage, time, in_flight, queries).await,
         What::Single { in_flight } => single::run(&stage, time, in_flight).await,
         What::Duplicates { in_flight } => duplicates::run(&stage, time, in_flight).await,
+        What::Keys { batch, in_flight } => keys::run(&stage, time, batch, in_flight).await,
+        What::Partitions { in_flight } => partitions::run(&stage, time, in_flight).await,
     };
     stage.close().await?;
     done

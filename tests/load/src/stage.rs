@@ -21,7 +21,7 @@ use sqlx::postgres::PgConnection;
 use tallystick_proto::common::v1::Site;
 use tallystick_proto::workspace::v1::usage_service_client::UsageServiceClient;
 use tallystick_proto::workspace::v1::{
-    BindingServiceBindRequest, UsageRecord, WorkspaceServiceCreateRequest,
+    BindingServiceBindRequest, UsageKey, UsageRecord, WorkspaceServiceCreateRequest,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -30,6 +30,9 @@ use uuid::Uuid;
 const DURABLE: [&str; 3] = ["fsync", "synchronous_commit", "full_page_writes"];
 /// Connections that records are sent over.
 const CONNECTIONS: usize = 4;
+
+/// Bytes of a page of PostgreSQL.
+const PAGE: i64 = 8_192;
 
 /// The stage.
 pub struct Stage {
@@ -44,8 +47,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Opens it, with so many commercial workspaces of one payer.
-    pub async fn open(workspace_count: usize) -> anyhow::Result<Self> {
+    /// Opens it, with so many commercial workspaces of one payer; no day is sealed, and these loops of the services do not run either.
+    pub async fn open(workspace_count: usize, workers_paused: &[&str]) -> anyhow::Result<Self> {
         let target = std::env::current_exe()?;
         let target = target.ancestors().nth(2).map_or_else(std::env::temp_dir, PathBuf::from);
         let folder = target.join("load-postgres");
@@ -54,13 +57,14 @@ impl Stage {
         let day = UsageDate::of(Clock::system().now());
         databases::prepare_before(&cluster.server, &database, day).await?;
         let mail = Mail::Folder(std::env::temp_dir().join(format!("{database}-mails")));
+        let workers_paused: Vec<&str> = [&["seal_days"], workers_paused].concat();
         let config = StackConfig {
             server: &cluster.server,
             database: &database,
             port_base: 0,
             drain_delay: Duration::ZERO,
             mail,
-            workers_paused: &["seal_days"],
+            workers_paused: &workers_paused,
         };
         let stack = Stack::start(config).await?;
         let clients = stack.clients()?;
@@ -112,6 +116,12 @@ impl Stage {
         self.now
     }
 
+    /// Puts the services' clock an hour ahead; sources do not follow.
+    pub async fn let_an_hour_pass(&self) -> anyhow::Result<()> {
+        let clients = self.stack.clients()?;
+        clients.advance_to(clients.now().await? + time::Duration::HOUR).await
+    }
+
     /// Where workspace-svc listens.
     pub fn workspace_address(&self) -> anyhow::Result<std::net::SocketAddr> {
         self.stack.addresses.get(1).copied().context("workspace-svc has no address")
@@ -155,12 +165,15 @@ impl Stage {
         Source { workspaces: Arc::clone(&self.workspaces), begun: self.begun, now: self.now, next: 0 }
     }
 
-    /// Bytes of WAL so far, and of the partitions and indexes of usage records.
-    pub async fn sizes(&self) -> anyhow::Result<(i64, i64)> {
-        let sql = "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint, \
-                     (select coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint from pg_inherits \
-                      where inhparent = 'workspace.usage_records'::regclass)";
-        Ok(sqlx::query_as(sql).fetch_one(&mut self.admin().await?).await?)
+    /// What was written so far: WAL of everything, and the partitions of this table.
+    pub async fn sizes(&self, parent: &str) -> anyhow::Result<Sizes> {
+        let sql = "with parts as (select inhrelid as part from pg_inherits where inhparent = $1::text::regclass) \
+                   select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint as wal, \
+                     (select coalesce(sum(pg_relation_size(part, 'main')), 0)::bigint from parts) as table_bytes, \
+                     (select coalesce(sum(pg_relation_size(indexrelid, 'main')), 0)::bigint \
+                      from parts join pg_index on indrelid = part) as index_bytes, \
+                     (select coalesce(sum(pg_total_relation_size(part)), 0)::bigint from parts) as all_bytes";
+        Ok(sqlx::query_as(sql).bind(parent).fetch_one(&mut self.admin().await?).await?)
     }
 
     /// Stops the services and drops the database.
@@ -168,6 +181,43 @@ impl Stage {
         self.stack.stop().await?;
         chassis::scratch::drop_database(&self.cluster.server, &self.database).await?;
         self.cluster.stop()
+    }
+}
+
+/// Where records are.
+pub const RECORDS: &str = "workspace.usage_records";
+/// Where keys are.
+pub const KEYS: &str = "workspace.usage_keys";
+
+/// Bytes that were written.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub struct Sizes {
+    /// WAL since the cluster was made, whatever it is of.
+    pub wal: i64,
+    /// Pages of partitions.
+    pub table_bytes: i64,
+    /// Pages of their indexes.
+    pub index_bytes: i64,
+    /// Both, and the maps of both.
+    pub all_bytes: i64,
+}
+
+impl Sizes {
+    /// What has been written since.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            wal: self.wal - before.wal,
+            table_bytes: self.table_bytes - before.table_bytes,
+            index_bytes: self.index_bytes - before.index_bytes,
+            all_bytes: self.all_bytes - before.all_bytes,
+        }
+    }
+
+    /// Pages of tables, of indexes, and of their maps, in words.
+    pub fn pages(self) -> String {
+        let maps = self.all_bytes - self.table_bytes - self.index_bytes;
+        let [table, index, maps] = [self.table_bytes, self.index_bytes, maps].map(|bytes| bytes / PAGE);
+        format!("{table} pages of tables, {index} of indexes, {maps} of maps")
     }
 }
 
@@ -180,9 +230,33 @@ pub struct Source {
 }
 
 impl Source {
+    /// What the services' clock says.
+    pub fn moment(&self) -> OffsetDateTime {
+        self.now + self.begun.elapsed()
+    }
+
+    /// These keys in their order, one of each workspace in turn, seen at a moment.
+    pub fn keys(
+        &self,
+        meter: &str,
+        keys: impl Iterator<Item = String>,
+        moment: OffsetDateTime,
+    ) -> Vec<UsageKey> {
+        let workspaces = self.workspaces.iter().cycle();
+        let key = |(key, workspace): (String, &String)| UsageKey {
+            workspace_id: workspace.clone(),
+            meter: meter.to_owned(),
+            dimension: String::new(),
+            event_time: Some(timestamp(moment)),
+            key,
+            size: String::new(),
+        };
+        keys.zip(workspaces).map(key).collect()
+    }
+
     /// So many records that nobody has sent yet.
     pub fn batch(&mut self, count: usize) -> Vec<UsageRecord> {
-        let moment = self.now + self.begun.elapsed();
+        let moment = self.moment();
         let record = |_| {
             self.next += 1;
             let workspace = self.workspaces.get(self.next % self.workspaces.len());
