@@ -67,6 +67,9 @@ fn show(name: &str, kinds: &[Figures]) {
     for (figures, (kind, ..)) in kinds.iter().zip(KINDS) {
         figures.show_calls(&format!("  {kind}"));
     }
+    let mut all = Figures::default();
+    kinds.iter().cloned().for_each(|figures| all.join(figures));
+    all.show_calls("  all of them");
 }
 
 /// What is asked for, from so many days ago up to yesterday or today.
