@@ -11,9 +11,9 @@ use super::App;
 use super::ingest_usage::{IngestRejection, Ingested};
 use crate::domain::closure::Intake;
 use crate::domain::meter::{Counting, Meter, Meters};
-use crate::domain::sellable::Sellables;
+use crate::domain::sellable::{Book, Sellables};
 use crate::domain::trial::{Counter, check};
-use crate::domain::usage_record::{UsageRecord, UsageRefusal, admit, check_count_from, counted, unsold};
+use crate::domain::usage_record::{UsageRecord, UsageRefusal, admit, check_count_from, counted, unsold_in};
 use crate::store;
 use crate::store::usage_records::{Key, NewRecord};
 use crate::store::usage_sources::Fed;
@@ -41,8 +41,8 @@ pub struct Candidate<'a> {
     pub refuses_late: bool,
     /// Of a trial: what its day's sum is held to.
     pub quota: Option<i64>,
-    /// Why it is refused unless it was counted before: its item is not sold.
-    pub unsold: Option<UsageRefusal>,
+    /// It is refused unless it was counted before: this book does not sell its item.
+    pub unsold_in: Option<Book>,
 }
 
 impl Candidate<'_> {
@@ -121,7 +121,7 @@ fn candidate<'a>(
         repeats: Vec::new(),
         refuses_late: intake.is_some_and(|intake| intake.refuses_late(now)),
         quota,
-        unsold: unsold(meter, intake, record.event_time, sellables).filter(|_| counted > 0),
+        unsold_in: unsold_in(meter, intake, record.event_time, sellables).filter(|_| counted > 0),
     })
 }
 

@@ -201,17 +201,20 @@ async fn leave_unsold<'a>(
     candidates: Vec<Candidate<'a>>,
     ingested: &mut Ingested,
 ) -> sqlx::Result<Vec<Candidate<'a>>> {
-    let (unsold, sold): (Vec<_>, Vec<_>) =
-        candidates.into_iter().partition(|candidate| candidate.unsold.is_some());
-    if unsold.is_empty() {
-        return Ok(sold);
+    if candidates.iter().all(|candidate| candidate.unsold_in.is_none()) {
+        return Ok(candidates);
     }
+    let (unsold, sold): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|candidate| candidate.unsold_in.is_some());
     let keys: Vec<Key> = unsold.iter().map(|candidate| candidate.key).collect();
     let known = store::usage_records::probe(connection, &keys).await?;
     for (candidate, known) in unsold.iter().zip(known) {
-        match (known, &candidate.unsold) {
+        match (known, candidate.unsold_in) {
             (Some(stored), _) => candidate.judge(stored.fingerprint, false, ingested),
-            (None, Some(refusal)) => candidate.refuse(refusal, ingested),
+            (None, Some(book)) => {
+                let item = candidate.meter.item.clone();
+                candidate.refuse(&UsageRefusal::NotSold { item, book }, ingested);
+            }
             (None, None) => {}
         }
     }

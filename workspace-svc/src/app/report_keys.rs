@@ -14,10 +14,10 @@ use super::App;
 use super::ingest_usage::claim_sources;
 use crate::domain::closure::Intake;
 use crate::domain::meter::{Counting, Meter, Meters};
-use crate::domain::sellable::Sellables;
+use crate::domain::sellable::{Book, Sellables};
 use crate::domain::trial::{Counter, Counters, check, used_up};
 use crate::domain::usage_key::{KeyPlace, Seen, UsageKey};
-use crate::domain::usage_record::{UsageRefusal, admit, counted, unsold};
+use crate::domain::usage_record::{UsageRefusal, admit, counted, unsold_in};
 use crate::store;
 use crate::store::late_usage::LateCounts;
 use crate::store::usage_deltas::{Delta, Slot};
@@ -44,7 +44,7 @@ struct Candidate<'a> {
     counted: i64,
     refuses_late: bool,
     quota: Option<i64>,
-    unsold: Option<UsageRefusal>,
+    unsold_in: Option<Book>,
 }
 
 impl Candidate<'_> {
@@ -123,7 +123,7 @@ fn candidate<'a>(
         counted,
         refuses_late: intake.is_some_and(|intake| intake.refuses_late(now)),
         quota,
-        unsold: unsold(meter, intake, key.event_time, sellables).filter(|_| counted > 0),
+        unsold_in: unsold_in(meter, intake, key.event_time, sellables).filter(|_| counted > 0),
     })
 }
 
@@ -210,8 +210,9 @@ fn judge<'a>(
             reported.known_count += 1;
             continue;
         }
-        if let Some(refusal) = &candidate.unsold {
-            reported.refusals.push((candidate.index, refusal.clone()));
+        if let Some(book) = candidate.unsold_in {
+            let item = candidate.meter.item.clone();
+            reported.refusals.push((candidate.index, UsageRefusal::NotSold { item, book }));
             continue;
         }
         let whole_day = candidate.meter.counting == Counting::DistinctDay;

@@ -10,9 +10,10 @@ use time::Duration;
 
 use super::App;
 use super::ingest_usage::claim_sources;
+use crate::domain::sellable::Book;
 use crate::domain::trial::{Counter, Counters, check, used_up};
 use crate::domain::usage_point::{Place, Reading, UsagePoint, Verdict, check_point, judge, judge_batch};
-use crate::domain::usage_record::{UsageRefusal, admit, check_count_from, unsold};
+use crate::domain::usage_record::{UsageRefusal, admit, check_count_from, unsold_in};
 use crate::store;
 use crate::store::late_usage::LateCounts;
 use crate::store::usage_sources::{Fed, Mode};
@@ -39,8 +40,8 @@ struct Candidate {
     refuses_late: bool,
     /// Of a trial: the meter, and what its day's sum is held to.
     quota: Option<(String, i64)>,
-    /// Why it is refused unless its place has a point: its item is not sold.
-    unsold: Option<UsageRefusal>,
+    /// It is refused unless its place has a point: this book does not sell its item.
+    unsold_in: Option<Book>,
 }
 
 impl Candidate {
@@ -92,14 +93,15 @@ async fn admit_all(
             }
             let trial = intake.filter(|intake| intake.is_trial_at(point.hour_time));
             let quota = trial.map(|_| check(meter, point.quantity)).transpose()?.flatten();
-            let unsold = unsold(meter, intake, point.hour_time, &sellables).filter(|_| point.quantity > 0);
-            Ok((point, meter, quota, unsold, intake.is_some_and(|intake| intake.refuses_late(now))))
+            let unsold_in =
+                unsold_in(meter, intake, point.hour_time, &sellables).filter(|_| point.quantity > 0);
+            Ok((point, meter, quota, unsold_in, intake.is_some_and(|intake| intake.refuses_late(now))))
         });
         match admitted {
-            Ok((point, meter, quota, unsold, refuses_late)) => candidates.push(Candidate {
+            Ok((point, meter, quota, unsold_in, refuses_late)) => candidates.push(Candidate {
                 index,
                 refuses_late,
-                unsold,
+                unsold_in,
                 quota: quota.map(|quota| (meter.meter.clone(), quota)),
                 item: meter.item.clone(),
                 place: Place {
@@ -146,8 +148,11 @@ async fn commit(
     // What was reported while nobody knew can still be corrected.
     let (kept, refused): (Vec<_>, Vec<_>) = kept
         .into_iter()
-        .partition(|candidate| candidate.unsold.is_none() || known.contains_key(&candidate.place));
-    let not_sold = |candidate: Candidate| Some((candidate.index, candidate.unsold?));
+        .partition(|candidate| candidate.unsold_in.is_none() || known.contains_key(&candidate.place));
+    let not_sold = |candidate: Candidate| {
+        let (item, book) = (candidate.item, candidate.unsold_in?);
+        Some((candidate.index, UsageRefusal::NotSold { item, book }))
+    };
     reported.refusals.extend(refused.into_iter().filter_map(not_sold));
     let kept = hold_to_quotas(&mut counters, kept, &known, &mut reported);
     store::trial_usage::add(&mut tx, &counters.added).await?;

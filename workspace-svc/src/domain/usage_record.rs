@@ -131,16 +131,16 @@ pub fn admit<'a>(
     Ok(meter)
 }
 
-/// What is known to be unsold is refused when it comes, unless it was counted before or counts nothing; billing would have no price for it (DEC-19).
-pub fn unsold(
+/// The book that is known not to sell it: usage of it is refused when it comes, unless it was counted before or counts nothing; billing would have no price
+/// for it (DEC-19).
+pub fn unsold_in(
     meter: &Meter,
     intake: Option<&Intake>,
     time: OffsetDateTime,
     sellables: &Sellables,
-) -> Option<UsageRefusal> {
+) -> Option<Book> {
     let book = intake?.book_at(time)?;
-    let refusal = || UsageRefusal::NotSold { item: meter.item.clone(), book };
-    sellables.is_unsold(book, &meter.item, UsageDate::of(time)).then(refusal)
+    sellables.is_unsold(book, &meter.item, UsageDate::of(time)).then_some(book)
 }
 
 /// A maximum counts from 00:00; on the day of an upgrade, from it on, it must count from the upgrade or later: what was used before is free (DEC-13).
