@@ -83,8 +83,7 @@ async fn with(stage: &Stage, time: Duration, name: &str, before: &Figures) -> an
 }
 
 async fn send_garbage(address: SocketAddr, seed: usize) {
-    let mut garbage: Vec<u8> =
-        (0..4_096_usize).map(|n| u8::try_from((n * 131 + seed * 17) % 256).unwrap_or(0)).collect();
+    let mut garbage: Vec<u8> = (0..=u8::MAX).rev().cycle().skip(seed * 17).step_by(131).take(4_096).collect();
     loop {
         // Whatever becomes of it: that is the point.
         if let Ok(mut stream) = TcpStream::connect(address).await {

@@ -97,13 +97,14 @@ impl Intake {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use time::Duration;
     use time::macros::datetime;
 
     use super::*;
 
-    fn taken(created_at: OffsetDateTime) -> Intake {
+    /// A trial that was never closed.
+    pub fn taken(created_at: OffsetDateTime) -> Intake {
         Intake {
             created_at,
             commercial_from: None,

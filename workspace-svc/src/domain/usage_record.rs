@@ -173,28 +173,18 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::domain::closure::tests::taken;
     use crate::domain::meter::tests::plain;
-    use chassis::site::SiteClass;
 
     fn meters() -> Meters {
         let effective_from = "2024-06-26".parse().unwrap();
         Meters(vec![Meter { effective_from, ..plain(18, "pipeline") }])
     }
 
-    fn intake(created_at: OffsetDateTime) -> Intake {
-        Intake {
-            created_at,
-            commercial_from: None,
-            closures: Vec::new(),
-            site_class: SiteClass::China,
-            payers: Vec::new(),
-        }
-    }
-
     #[test]
     fn the_horizon_is_35_days_to_the_microsecond() {
         let now = datetime!(2026-11-24 00:00 UTC);
-        let created = intake(datetime!(2026-01-01 00:00 UTC));
+        let created = taken(datetime!(2026-01-01 00:00 UTC));
         let at =
             |time| admit(time, "pipeline", "", Some(&created), &meters(), now).map(|meter| meter.meter_id);
         assert_eq!(at(now - HORIZON), Ok(18));
@@ -206,7 +196,7 @@ mod tests {
     #[test]
     fn usage_from_before_the_workspace_or_the_meter_is_refused() {
         let now = datetime!(2024-06-27 00:00 UTC);
-        let created = intake(datetime!(2024-06-24 10:30 UTC));
+        let created = taken(datetime!(2024-06-24 10:30 UTC));
         let at =
             |time| admit(time, "pipeline", "", Some(&created), &meters(), now).map(|meter| meter.meter_id);
         assert_eq!(at(datetime!(2024-06-24 09:59 UTC)), Err(UsageRefusal::WorkspaceClosed));
@@ -228,7 +218,7 @@ mod tests {
     #[test]
     fn a_maximum_on_the_day_of_an_upgrade_says_from_when_it_counts() {
         let upgraded = datetime!(2026-11-24 10:00 +8);
-        let workspace = Intake { commercial_from: Some(upgraded), ..intake(datetime!(2026-11-01 00:00 UTC)) };
+        let workspace = Intake { commercial_from: Some(upgraded), ..taken(datetime!(2026-11-01 00:00 UTC)) };
         let hosts = Meter { reduction: Reduction::Max, ..plain(6, "network_host") };
         let at = |meter: &Meter, time, from| check_count_from(meter, &workspace, time, from).is_ok();
         let noon = datetime!(2026-11-24 12:00 +8);
