@@ -80,6 +80,19 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
     }
 }
 
+/// A row that cannot be read, or that the database refuses: it fails whatever it is of each time, and nothing else.
+pub fn is_about_data(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => true,
+        // A value past its range, and one that a constraint refuses.
+        sqlx::Error::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            ["22", "23"].iter().any(|class| code.starts_with(class))
+        }
+        _ => false,
+    }
+}
+
 /// The name of the constraint that a statement broke, if it broke one.
 pub fn broken_constraint(error: &sqlx::Error) -> Option<&str> {
     match error {
@@ -100,4 +113,16 @@ macro_rules! bug {
         }
         $crate::failure::Failure::fatal(format!($($message)*))
     }};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_does_not_convert_is_about_data_and_an_outage_is_not() {
+        let corrupt = sqlx::Error::from(Corrupt::new("bindings", 7, "currency"));
+        assert!(is_about_data(&corrupt) && !is_transient(&corrupt));
+        assert!(!is_about_data(&sqlx::Error::PoolTimedOut) && is_transient(&sqlx::Error::PoolTimedOut));
+    }
 }

@@ -208,7 +208,11 @@ pub const WORKSPACE: &[(&str, &str, Breach)] = &[
     ("usage_points", "usage_points_quantity_check", Set("quantity = -1")),
     ("usage_points", "usage_points_revision_check", Set("revision = -1")),
     ("usage_sources", "usage_sources_mode_check", Set("mode = 'X'")),
+    ("seal_failures", "seal_failures_problem_check", Set("problem = ''")),
+    ("seal_failures", "seal_failures_reason_check", Set("reason = 'X'")),
+    ("seal_failures", "seal_failures_tries_check", Set("tries = 0")),
     ("day_fences", "day_fences_digest_check", Set("digest = 'x'")),
+    ("day_fences", "day_fences_failure_count_check", Set("failure_count = workspace_count + 1")),
     ("day_fences", "day_fences_manifest_check", Set("sealed_at = null")),
     (
         "day_fences",

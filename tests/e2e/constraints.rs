@@ -72,6 +72,8 @@ async fn fill(admin: &mut PgConnection) {
                    select workspace_id, '2026-11-26', gen_random_uuid(), '2026-11-25', now() from workspace.workspaces limit 1; \
                  insert into workspace.late_usage (workspace_id, usage_date, record_count, point_count, key_count, void_count, first_at, last_at) \
                    select workspace_id, '2026-11-26', 1, 0, 0, 0, now(), now() from workspace.workspaces limit 1; \
+                 insert into workspace.seal_failures (workspace_id, usage_date, reason, problem, failed_at, tries) \
+                   select workspace_id, '2026-11-26', 'FAULT', 'x', now(), 1 from workspace.workspaces limit 1; \
                  update account.registrations set vendor = 'AWS', cloud_account_id = '1', instance_id = '1', landing_hash = sha256('l'); \
                  update account.console_accounts set phone = '+8613800138000'; \
                  insert into account.audit_trail (event_id, service, kind, caller, method, object_ids, occurred_at) \

@@ -30,6 +30,7 @@ mod reads;
 mod registration;
 mod rights;
 mod schema_walls;
+mod seal_failures;
 mod seal_under_ingest;
 mod service_behaviour;
 mod sessions;

@@ -18,7 +18,7 @@ use tallystick_proto::settlement::v1::{
 use tallystick_proto::workspace::v1::member::Role;
 use tallystick_proto::workspace::v1::{
     BindingServiceListRequest, MemberServiceListRequest, UsageServiceListMetersRequest,
-    WorkspaceServiceListRequest,
+    UsageServiceListSealFailuresRequest, WorkspaceServiceListRequest,
 };
 use tests::{World, cny};
 use time::Duration;
@@ -99,7 +99,7 @@ async fn every_list_is_walked_page_by_page() {
     walks!(c.settlements, list, settlements, settlements, 3);
 }
 
-/// The lists of members, methods, cloud accounts, subscriptions and packages.
+/// The lists of members, methods, cloud accounts, subscriptions, packages, and of what could not be sealed.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lists_of_a_customer_are_walked_page_by_page() {
     let world = World::without_prices().await.unwrap();
@@ -138,4 +138,16 @@ async fn the_lists_of_a_customer_are_walked_page_by_page() {
     walks!(c.cloud_accounts, list_subscriptions, subscriptions, subscriptions, 2);
     let packages = PackageServiceListRequest { billing_account_id: payer(), ..Default::default() };
     walks!(c.packages, list, packages, packages, 1);
+    sqlx::query(
+        "insert into workspace.seal_failures (workspace_id, usage_date, reason, problem, failed_at, tries) \
+         select gen_random_uuid(), '2026-01-01', 'FAULT', 'x', now(), 1 from generate_series(1, 3)",
+    )
+    .execute(&mut world.scratch.admin().await.unwrap())
+    .await
+    .unwrap();
+    let failures = UsageServiceListSealFailuresRequest {
+        usage_date: Some(chassis::wire::date("2026-01-01".parse().unwrap())),
+        ..Default::default()
+    };
+    walks!(c.usage, list_seal_failures, failures, seal_failures, 3);
 }

@@ -342,6 +342,24 @@ const INVARIANTS: &[(&str, &str)] = &[
          where (k.sum, k.in_time_sum) is distinct from (h.sum, h.in_time_sum)",
     ),
     (
+        "sealed days + failures = manifest",
+        "select f.usage_date::text from workspace.day_fences f cross join lateral (select \
+           (select count(*) from workspace.sealed_days s where s.usage_date = f.usage_date and s.origin = 'MEASURED') as sealed, \
+           (select count(*) from workspace.seal_failures x where x.usage_date = f.usage_date) as failed) as c \
+         where f.state = 'SEALED' and (f.workspace_count <> c.sealed + c.failed or f.failure_count <> c.failed)",
+    ),
+    (
+        "no day of a workspace is sealed and has failed",
+        "select concat_ws(' ', workspace_id, usage_date) from workspace.seal_failures \
+         join workspace.sealed_days using (workspace_id, usage_date)",
+    ),
+    (
+        "bills + listed failures = manifest",
+        "select r.run_id::text from billing.bill_runs r join workspace.day_fences f using (usage_date) where r.state = 'SUCCEEDED' and \
+         (r.workspace_count <> f.workspace_count or r.failed_count <> (select count(*) from billing.bill_run_failures x \
+           where x.run_id = r.run_id) or r.billed_count + r.failed_count <> r.workspace_count)",
+    ),
+    (
         "digests chain per workspace",
         "select b.bill_id::text from billing.bills b left join billing.bills p on p.workspace_id = b.workspace_id \
          and p.chain_number = b.chain_number - 1 where b.previous_digest <> coalesce(p.digest, '')",

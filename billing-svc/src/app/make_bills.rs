@@ -1,5 +1,5 @@
-//! Makes the bills of a run: reads the sealed days in order of payer, bills one account at a time, and succeeds only when bills and
-//! listed failures equal the manifest. Interrupted anywhere, it begins anew and finds what is there.
+//! Makes the bills of a run: reads the sealed days in order of payer, bills one account at a time, lists what could not be sealed, and succeeds only
+//! when bills and listed failures equal the manifest. Interrupted anywhere, it begins anew and finds what is there.
 
 use std::collections::HashMap;
 
@@ -13,6 +13,7 @@ use super::bill_account_day::{Book, bill_account_day};
 use crate::domain::bill_run::{BillRun, RunFailure, Tally};
 use crate::domain::price_book::{BookKey, Prices};
 use crate::domain::sealed_day::SealedDay;
+use crate::peers::sealed_days::Counted;
 use crate::store;
 
 /// Runs that are looked at together; the next look takes the rest.
@@ -43,8 +44,16 @@ pub async fn make_bills(app: &App, run: &BillRun) -> anyhow::Result<bool> {
     };
     let mut books: HashMap<BookKey, Option<Book>> = HashMap::new();
     let mut account: Vec<SealedDay> = Vec::new();
+    let mut unsealed = Tally::default();
     loop {
-        let next = reading.next().await?;
+        let next = match reading.next().await? {
+            None => None,
+            Some(Counted::Sealed(day)) => Some(day),
+            Some(Counted::Failed(failure)) => {
+                unsealed.failures.push(failure);
+                continue;
+            }
+        };
         let same = |day: &SealedDay| {
             account.first().is_none_or(|first| first.billing_account_id == day.billing_account_id)
         };
@@ -67,6 +76,10 @@ pub async fn make_bills(app: &App, run: &BillRun) -> anyhow::Result<bool> {
             }
             None => break,
         }
+    }
+    anyhow::ensure!(claim.take(&claim_name).await?, "another process has taken over {}", run.run_id);
+    if !count(app, run.run_id, &unsealed).await? {
+        return Ok(true);
     }
     store::bill_runs::mark_succeeded(&mut *app.pool.acquire().await?, run.run_id, app.clock.now()).await?;
     fault::point("run.succeeded");
@@ -139,6 +152,11 @@ async fn bill_account(
         }
     };
     app.nudge.notify_waiters();
+    count(app, run_id, &tally).await
+}
+
+/// Lists what failed, and adds to the run's counters. False when the run was cancelled.
+async fn count(app: &App, run_id: RunId, tally: &Tally) -> anyhow::Result<bool> {
     let failed = i32::try_from(tally.failures.len())?;
     let mut tx = app.pool.begin().await?;
     store::bill_runs::insert_failures(&mut tx, run_id, &tally.failures).await?;

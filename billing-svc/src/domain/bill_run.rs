@@ -18,7 +18,7 @@ pub struct BillRun {
     pub usage_date: UsageDate,
     /// How far it came.
     pub state: State,
-    /// What the manifest wants.
+    /// What the manifest wants: workspaces that are sealed, and those that could not be.
     pub workspace_count: i32,
     /// Workspaces with their bill.
     pub billed_count: i32,
@@ -85,6 +85,11 @@ impl RunFailure {
     /// A fault of ours, which the log has.
     pub fn fault(workspace_id: WorkspaceId) -> Self {
         Self { workspace_id, reason: "FAULT", message: "a fault of ours; the log has it".to_owned() }
+    }
+
+    /// The workspace's day could not be sealed, for this reason. Another run bills it once it is.
+    pub fn not_sealed(workspace_id: WorkspaceId, message: String) -> Self {
+        Self { workspace_id, reason: "NOT_SEALED", message }
     }
 
     /// The day has more lines than a bill can have.

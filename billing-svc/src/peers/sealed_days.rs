@@ -1,7 +1,8 @@
-//! workspace-svc: the manifest of a day, and its sealed days in order of payer.
+//! workspace-svc: the manifest of a day, what could not be sealed of it, and its sealed days in order of payer.
 
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
+use chassis::id::WorkspaceId;
 use chassis::money::Currency;
 use chassis::peer::{PeerChannel, silence};
 use chassis::site::SiteClass;
@@ -13,6 +14,7 @@ use tallystick_proto::workspace::v1::usage_service_client::UsageServiceClient;
 use tallystick_proto::workspace::v1::usage_service_stream_sealed_days_response::Part;
 use tonic::{Request, Streaming};
 
+use crate::domain::bill_run::RunFailure;
 use crate::domain::rating::Quantity;
 use crate::domain::sealed_day::SealedDay;
 
@@ -31,7 +33,15 @@ pub struct NotSealed;
 #[derive(Clone)]
 pub struct SealedDays(UsageServiceClient<PeerChannel>);
 
-/// A day that is being read.
+/// A workspace of the manifest.
+pub enum Counted {
+    /// It is sealed.
+    Sealed(SealedDay),
+    /// It could not be.
+    Failed(RunFailure),
+}
+
+/// A day that is being read: each workspace comes once, whatever is sealed meanwhile.
 pub struct Reading {
     /// How many workspaces the manifest names.
     pub workspace_count: i32,
@@ -69,15 +79,23 @@ impl SealedDays {
 }
 
 impl Reading {
-    /// The next workspace; None at the end.
-    pub async fn next(&mut self) -> anyhow::Result<Option<SealedDay>> {
+    /// The next workspace, those that failed before the others; None at the end.
+    pub async fn next(&mut self) -> anyhow::Result<Option<Counted>> {
         let message = self.stream.message().await.map_err(|status| silence(PEER, &status))?;
         match message.map(|message| message.part) {
             None => Ok(None),
-            Some(Some(Part::SealedDay(day))) => Ok(Some(sealed_day(day)?)),
-            Some(_) => anyhow::bail!("{PEER} sent something else than a sealed day"),
+            Some(Some(Part::SealedDay(day))) => Ok(Some(Counted::Sealed(sealed_day(day)?))),
+            Some(Some(Part::SealFailure(failure))) => Ok(Some(Counted::Failed(not_sealed(&failure)?))),
+            Some(_) => anyhow::bail!("{PEER} sent neither a sealed day nor a failure"),
         }
     }
+}
+
+fn not_sealed(failure: &messages::SealFailure) -> anyhow::Result<RunFailure> {
+    let id = failure.workspace_id.parse::<WorkspaceId>();
+    let id = id.map_err(|_| anyhow::anyhow!("{PEER} sent a failure of {:?}", failure.workspace_id))?;
+    let reason = failure.reason().as_str_name().trim_start_matches("REASON_");
+    Ok(RunFailure::not_sealed(id, format!("{reason}: {}", failure.problem)))
 }
 
 fn sealed_day(day: messages::SealedDay) -> anyhow::Result<SealedDay> {

@@ -12,6 +12,7 @@ use crate::app::seal_day::SealRejection;
 use crate::domain::daily_usage::DailyLine;
 use crate::domain::meter::{Counting, Meter, Meters, Reduction, Rounding};
 use crate::domain::retention::DataType;
+use crate::domain::seal_failure::{Reason, SealFailure};
 use crate::domain::sealed_day::{Manifest, SealedDay};
 use crate::domain::usage_record::UsageRefusal;
 
@@ -90,6 +91,22 @@ pub fn manifest(manifest: &Manifest) -> wire::Manifest {
         digest: hex(&manifest.digest),
         close_time: Some(timestamp(manifest.closed_at)),
         seal_time: Some(timestamp(manifest.sealed_at)),
+        failure_count: manifest.failure_count,
+    }
+}
+
+pub fn seal_failure(failure: SealFailure) -> wire::SealFailure {
+    let reason = match failure.problem.reason {
+        Reason::NoPayer => wire::seal_failure::Reason::NoPayer,
+        Reason::TooLarge => wire::seal_failure::Reason::TooLarge,
+        Reason::Fault => wire::seal_failure::Reason::Fault,
+    };
+    wire::SealFailure {
+        workspace_id: failure.workspace_id.to_string(),
+        reason: reason.into(),
+        problem: failure.problem.text,
+        failed_time: Some(timestamp(failure.failed_at)),
+        tries: failure.tries,
     }
 }
 

@@ -5,6 +5,7 @@ mod convert;
 mod convert_workspace;
 mod members;
 mod parse;
+mod sealed_days;
 mod sellables;
 mod usage;
 mod usage_history;

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-use chassis::civil::UsageDate;
 use chassis::failure::Failure;
 use chassis::page::Page;
 use chassis::status::Refusal;
@@ -10,13 +9,13 @@ use chassis::wire::{Violations, caller};
 use prost::Message as _;
 use tallystick_proto::common::v1::ErrorReason;
 use tallystick_proto::workspace::v1::usage_service_server::UsageService;
-use tallystick_proto::workspace::v1::usage_service_stream_sealed_days_response::Part;
 use tallystick_proto::workspace::v1::{
     LateUsage, UsageRecord, UsageServiceGetOverviewRequest, UsageServiceGetOverviewResponse,
     UsageServiceImportSealedDayRequest, UsageServiceImportSealedDayResponse, UsageServiceIngestBatchRequest,
     UsageServiceIngestBatchResponse, UsageServiceIngestRequest, UsageServiceIngestResponse,
     UsageServiceListLateUsageRequest, UsageServiceListLateUsageResponse, UsageServiceListMetersRequest,
-    UsageServiceListMetersResponse, UsageServiceListSuspectUsageRequest,
+    UsageServiceListMetersResponse, UsageServiceListSealFailuresRequest,
+    UsageServiceListSealFailuresResponse, UsageServiceListSuspectUsageRequest,
     UsageServiceListSuspectUsageResponse, UsageServiceLookupRequest, UsageServiceLookupResponse,
     UsageServiceQueryRequest, UsageServiceQueryResponse, UsageServiceReportKeysRequest,
     UsageServiceReportKeysResponse, UsageServiceReportPointsRequest, UsageServiceReportPointsResponse,
@@ -31,19 +30,17 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::parse::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
-use super::{convert, parse, sellables, usage_history};
+use super::{convert, parse, sealed_days, sellables, usage_history};
 use crate::app::App;
 use crate::app::ingest_together::ingest_together;
 use crate::app::ingest_usage::Ingested;
-use crate::app::read_usage::{self, Cursor};
+use crate::app::read_usage;
 use crate::app::report_keys::report_keys;
 use crate::app::report_points::report_points;
 use crate::app::seal_day::seal_day;
 
 /// Acks that wait for a slow reader; then the stream is not read any further.
 const ACKS_WAITING_MAX: usize = 8;
-/// Sealed days per look.
-const SEALED_DAYS_PAGE: i64 = 500;
 
 pub struct Room {
     pub app: App,
@@ -109,47 +106,6 @@ async fn answer_batches(
         let ended = answer.is_err();
         if acks.send(answer).await.is_err() || ended {
             return;
-        }
-    }
-}
-
-/// The manifest, then page after page.
-async fn send_sealed_days(
-    app: App,
-    day: UsageDate,
-    manifest: UsageServiceStreamSealedDaysResponse,
-    after: Option<Cursor>,
-    out: mpsc::Sender<Result<UsageServiceStreamSealedDaysResponse, Status>>,
-) {
-    if out.send(Ok(manifest)).await.is_err() {
-        return;
-    }
-    let mut last = after;
-    loop {
-        let page = read_usage::sealed_days(&app, day, last, SEALED_DAYS_PAGE).await;
-        let page = match page {
-            Ok(page) => page,
-            Err(error) => {
-                // The receiver may be gone; then nobody needs to be told.
-                let _ = out.send(Err(Failure::<Refusal>::from(error).into())).await;
-                return;
-            }
-        };
-        if page.is_empty() {
-            return;
-        }
-        for (sealed, digest) in &page {
-            let cursor = Cursor {
-                billing_account_id: sealed.billing_account_id,
-                bound_at: sealed.bound_at,
-                workspace_id: sealed.workspace_id,
-            };
-            last = Some(cursor);
-            let part = Some(Part::SealedDay(convert::sealed_day(sealed, digest)));
-            let resume_token = usage_history::resume_token(&cursor, day);
-            if out.send(Ok(UsageServiceStreamSealedDaysResponse { part, resume_token })).await.is_err() {
-                return;
-            }
         }
     }
 }
@@ -309,21 +265,15 @@ impl UsageService for Room {
         &self,
         request: Request<UsageServiceStreamSealedDaysRequest>,
     ) -> Result<Response<Self::StreamSealedDaysStream>, Status> {
-        let mut violations = Violations::new();
-        let day = violations.date("usage_date", request.get_ref().usage_date.as_ref());
-        let day = violations.into_result(day)?;
-        let after = usage_history::resume(day, &request.get_ref().resume_token)?;
-        let manifest = read_usage::manifest(&self.app, day).await.map_err(Failure::<Refusal>::from)?;
-        let Some(manifest) = manifest else {
-            let message = format!("the billing day {day} has no manifest; seal it first");
-            let refusal = Refusal::new(Code::FailedPrecondition, ErrorReason::DayNotSealed, message);
-            return Err(refusal.with("usageDate", day).into());
-        };
-        let part = Some(Part::Manifest(convert::manifest(&manifest)));
-        let first = UsageServiceStreamSealedDaysResponse { part, ..Default::default() };
-        let (out, stream) = mpsc::channel(64);
-        tokio::spawn(send_sealed_days(self.app.clone(), day, first, after, out));
+        let stream = sealed_days::stream(&self.app, request.into_inner()).await?;
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn list_seal_failures(
+        &self,
+        request: Request<UsageServiceListSealFailuresRequest>,
+    ) -> Result<Response<UsageServiceListSealFailuresResponse>, Status> {
+        Ok(Response::new(sealed_days::list_failures(&self.app, request.into_inner()).await?))
     }
 
     async fn list_late_usage(

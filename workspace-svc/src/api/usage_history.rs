@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use chassis::civil::UsageDate;
 use chassis::failure::Failure;
 use chassis::id::{BillingAccountId, WorkspaceId};
 use chassis::money::{Currency, parse_decimal};
@@ -316,29 +315,4 @@ impl std::str::FromStr for After {
             text.split_once(' ').and_then(|(id, event)| Some(Self(id.parse().ok()?, event.parse().ok()?)));
         place.ok_or("must be one that was answered")
     }
-}
-
-/// Where a reader of sealed days goes on.
-pub fn resume(day: UsageDate, token: &str) -> Result<Option<read_usage::Cursor>, Violations> {
-    if token.is_empty() {
-        return Ok(None);
-    }
-    let mut parts = token.split('/');
-    let mut next = || parts.next();
-    let cursor = (|| {
-        let of_day = next()? == day.to_string();
-        let payer = next()?.parse().ok()?;
-        let bound_at = time::OffsetDateTime::from_unix_timestamp(next()?.parse().ok()?).ok()?;
-        let workspace_id = next()?.parse().ok()?;
-        of_day.then_some(read_usage::Cursor { billing_account_id: payer, bound_at, workspace_id })
-    })();
-    let mut violations = Violations::new();
-    let cursor = violations.check("resume_token", cursor.ok_or("must be one that was answered for this day"));
-    violations.into_result(cursor).map(Some)
-}
-
-/// The token of a sealed day: the key that the stream is in order of. Bindings begin at full hours.
-pub fn resume_token(cursor: &read_usage::Cursor, day: UsageDate) -> String {
-    let bound_at = cursor.bound_at.unix_timestamp();
-    format!("{day}/{}/{bound_at}/{}", cursor.billing_account_id, cursor.workspace_id)
 }

@@ -36,7 +36,7 @@ pub async fn drop_partitions(app: &App) -> sqlx::Result<usize> {
                 dropped += 1;
             }
             Ok(false) => tracing::info!(name, "ingest holds an old partition; it is dropped later"),
-            // A day that is not sealed keeps its records until it is.
+            // A day that is not sealed, or of which a workspace is not, keeps what it is sealed from until it is.
             Err(error) => tracing::warn!(name, %error, "an old partition is kept"),
         }
     }

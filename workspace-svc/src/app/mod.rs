@@ -22,6 +22,7 @@ pub mod report_keys;
 pub mod report_points;
 pub mod retire_account;
 pub mod seal_day;
+mod seal_workspaces;
 pub mod set_sellable_items;
 mod sources;
 pub mod void_usage;

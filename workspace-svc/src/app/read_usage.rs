@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::App;
 use super::drop_partitions::first_day_kept;
 use crate::domain::meter::Meters;
+use crate::domain::seal_failure::SealFailure;
 use crate::domain::sealed_day::{Manifest, SealedDay};
 use crate::store;
 use crate::store::late_usage::LateCounts;
@@ -63,6 +64,16 @@ pub async fn meters(app: &App) -> Result<Arc<Meters>> {
 /// The manifest of a sealed day.
 pub async fn manifest(app: &App, day: UsageDate) -> Result<Option<Manifest>> {
     store::day_fences::manifest(&mut *app.pool.acquire().await?, day).await
+}
+
+/// Workspaces whose day could not be sealed, in order of id.
+pub async fn seal_failures(
+    app: &App,
+    day: UsageDate,
+    after: Option<WorkspaceId>,
+    limit: i64,
+) -> Result<Vec<SealFailure>> {
+    store::seal_failures::list(&mut *app.pool.acquire().await?, day, after, limit).await
 }
 
 /// A page of sealed days with their digests, in order of payer, binding and workspace.

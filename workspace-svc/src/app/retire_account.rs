@@ -19,7 +19,7 @@ pub enum RetireRejection {
     Restorable,
     /// It owns a workspace.
     Owns,
-    /// The last day that it pays for is not sealed.
+    /// A day that it pays for is not sealed, or could not be for one of its workspaces.
     NotSealed(UsageDate),
 }
 

@@ -41,7 +41,7 @@ pub struct DailyLine {
     pub quantity: Decimal,
 }
 
-/// Usage that cannot be reduced: the rows contradict the reference data.
+/// Usage that cannot be reduced: the rows contradict the reference data, or there is more than can be counted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreducible {
     /// No meter has the number.
@@ -50,7 +50,13 @@ pub enum Unreducible {
     /// No policy holds.
     #[error("no retention policy for {0:?} at hour {1}")]
     Policy(DataType, i16),
+    /// An item adds up to more than is kept.
+    #[error("{0} adds up to more than is kept")]
+    TooLarge(String),
 }
+
+/// 10^28: a quantity is below.
+const QUANTITY_LIMIT: Decimal = Decimal::from_parts(268_435_456, 1_042_612_833, 542_101_086, false, 0);
 
 /// Everything that a day's quantities follow from, but the usage.
 #[derive(Debug, Clone, Copy)]
@@ -97,10 +103,15 @@ impl DayRules<'_> {
         }
         for days in buckets {
             let bucket = (meter.item.clone(), keys.dimension.clone(), days);
-            *reduced.entry((bucket, keys.meter_id)).or_default() += keys.counted;
+            let value = reduced.entry((bucket, keys.meter_id)).or_default();
+            *value = add(*value, keys.counted, &meter.item)?;
         }
         Ok(())
     }
+}
+
+fn add(value: Decimal, more: Decimal, item: &str) -> Result<Decimal, Unreducible> {
+    value.checked_add(more).ok_or_else(|| Unreducible::TooLarge(item.to_owned()))
 }
 
 type Bucket = (String, String, i32);
@@ -157,7 +168,7 @@ fn reduce_span(
         let bucket = (meter.item.clone(), hourly.dimension.clone(), days);
         let value = reduced.entry((bucket, hourly.meter_id)).or_default();
         *value = match meter.reduction {
-            Reduction::Sum => *value + hourly.sum,
+            Reduction::Sum => add(*value, hourly.sum, &meter.item)?,
             Reduction::Max => (*value).max(hourly.max),
         };
     }
@@ -172,6 +183,9 @@ fn reduce_span(
         let meter = rules.meters.get(meter_id).ok_or(Unreducible::Meter(meter_id))?;
         // Exact: the value is an integer and the divisor 1, 10 or 100.
         let quantity = value / Decimal::from(meter.divisor);
+        if quantity >= QUANTITY_LIMIT {
+            return Err(Unreducible::TooLarge(meter.item.clone()));
+        }
         let line = lines.entry(bucket).or_default();
         *line = (*line).max(quantity);
     }
@@ -328,6 +342,24 @@ mod tests {
         };
         assert_eq!(of(&changed, all_day), [(3, "3".to_owned()), (7, "7".to_owned())]);
         assert_eq!(of(&policies(), datetime!(2026-11-24 10:00 +8)), [(7, "3".to_owned())]);
+    }
+
+    #[test]
+    fn what_adds_up_to_more_than_is_kept_is_named() {
+        let day = "2026-11-24".parse().unwrap();
+        let (meters, policies) = (meters(), policies());
+        let commercial_from = datetime!(2026-01-01 00:00 UTC);
+        let reduced = |sums: &[Decimal]| {
+            let hours = sums.iter().zip(0..);
+            let usage: Vec<_> =
+                hours.map(|(&sum, hour)| HourlyUsage { sum, ..hourly(14, hour, 0) }).collect();
+            reduce(DayRules { day, meters: &meters, policies: &policies, commercial_from }, &usage, &[])
+        };
+        let largest = QUANTITY_LIMIT - Decimal::ONE;
+        assert_eq!(reduced(&[largest]).unwrap()[0].quantity, largest);
+        let too_large = Err(Unreducible::TooLarge("trigger".to_owned()));
+        assert_eq!(reduced(&[largest, Decimal::ONE]), too_large);
+        assert_eq!(reduced(&[Decimal::MAX, Decimal::MAX]), too_large, "past every number");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod lock;
 pub mod member;
 pub mod meter;
 pub mod retention;
+pub mod seal_failure;
 pub mod sealed_day;
 pub mod sellable;
 pub mod trial;

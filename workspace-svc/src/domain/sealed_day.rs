@@ -62,9 +62,11 @@ impl SealedDay {
 pub struct Manifest {
     /// The day.
     pub usage_date: UsageDate,
-    /// How many workspaces were commercial at any moment of it.
+    /// How many workspaces were commercial at any moment of it, sealed or not.
     pub workspace_count: i32,
-    /// Over the digests of the sealed days, in order of workspace id.
+    /// How many of them could not be sealed.
+    pub failure_count: i32,
+    /// Over the digests of the sealed days and the ids of the failures, each in order of workspace id.
     pub digest: Vec<u8>,
     /// From when on usage was late.
     pub closed_at: OffsetDateTime,
@@ -72,9 +74,36 @@ pub struct Manifest {
     pub sealed_at: OffsetDateTime,
 }
 
-/// SHA-256 over the digests, in the order given.
-pub fn manifest_digest<'a>(digests: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+/// SHA-256 over the digests, in the order given; where workspaces could not be sealed, over a text that names them as well.
+pub fn manifest_digest<'a>(digests: impl IntoIterator<Item = &'a [u8]>, failed: &[WorkspaceId]) -> [u8; 32] {
     let mut hash = Sha256::new();
     digests.into_iter().for_each(|digest| hash.update(digest));
+    if !failed.is_empty() {
+        hash.update("tallystick seal failures 1\n");
+        failed.iter().for_each(|id| hash.update(format!("workspace {id}\n")));
+    }
     hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_manifest_without_failures_is_the_digest_of_its_days_and_one_with_them_names_each() {
+        let days = [[1_u8; 32], [2; 32]];
+        let digest = |failed: &[u128]| {
+            let failed: Vec<_> =
+                failed.iter().map(|id| WorkspaceId::from_uuid(Uuid::from_u128(*id))).collect();
+            manifest_digest(days.iter().map(<[u8; 32]>::as_slice), &failed)
+        };
+        let plain: [u8; 32] = Sha256::digest(days.concat()).into();
+        assert_eq!(digest(&[]), plain);
+        let text = "tallystick seal failures 1\nworkspace wksp_00000000-0000-0000-0000-000000000007\n";
+        let with_text: [u8; 32] = Sha256::digest([days.concat().as_slice(), text.as_bytes()].concat()).into();
+        assert_eq!(digest(&[7]), with_text);
+        assert_ne!(digest(&[7]), digest(&[7, 8]));
+    }
 }

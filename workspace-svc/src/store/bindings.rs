@@ -123,7 +123,7 @@ pub async fn bound_to(
     Ok(Bound { now: row.now, restorable: row.restorable, last_until: row.last_until })
 }
 
-/// The first billing day of a payer's bindings, all of which have ended, that is not sealed.
+/// The first billing day of a payer's bindings, all of which have ended, that is not sealed, or on which the workspace could not be.
 pub async fn first_unsealed_day(
     connection: &mut PgConnection,
     payer: BillingAccountId,
@@ -133,8 +133,9 @@ pub async fn first_unsealed_day(
            (b.effective_from at time zone interval '08:00')::date::timestamp, \
            ((b.effective_until - interval '1 microsecond') at time zone interval '08:00')::date::timestamp, \
            interval '1 day') as d (day) \
-         where b.billing_account_id = $1 and not exists (select 1 from workspace.day_fences f \
-           where f.usage_date = d.day::date and f.state = 'SEALED')",
+         where b.billing_account_id = $1 and (not exists (select 1 from workspace.day_fences f \
+           where f.usage_date = d.day::date and f.state = 'SEALED') \
+           or exists (select 1 from workspace.seal_failures x where x.workspace_id = b.workspace_id and x.usage_date = d.day::date))",
         payer.uuid(),
     )
     .fetch_one(connection)

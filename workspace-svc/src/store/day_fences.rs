@@ -63,7 +63,7 @@ pub async fn close(connection: &mut PgConnection, day: UsageDate, now: OffsetDat
 /// The manifest of a sealed day.
 pub async fn manifest(connection: &mut PgConnection, day: UsageDate) -> sqlx::Result<Option<Manifest>> {
     let row = sqlx::query!(
-        "select closed_at, sealed_at, workspace_count, digest from workspace.day_fences \
+        "select closed_at, sealed_at, workspace_count, failure_count, digest from workspace.day_fences \
          where usage_date = $1 and state = 'SEALED'",
         day.date(),
     )
@@ -74,31 +74,33 @@ pub async fn manifest(connection: &mut PgConnection, day: UsageDate) -> sqlx::Re
     Ok(Some(Manifest {
         usage_date: day,
         workspace_count: row.workspace_count.ok_or_else(corrupt)?,
+        failure_count: row.failure_count.ok_or_else(corrupt)?,
         digest: row.digest.ok_or_else(corrupt)?,
         closed_at: row.closed_at,
         sealed_at: row.sealed_at.ok_or_else(corrupt)?,
     }))
 }
 
-/// Writes the manifest, once.
+/// Writes the manifest, and writes it again when fewer have failed: one without failures never changes. Answers whether it did.
 pub async fn mark_sealed(
     connection: &mut PgConnection,
     day: UsageDate,
-    workspace_count: i32,
+    (workspace_count, failure_count): (i32, i32),
     digest: &[u8],
     now: OffsetDateTime,
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        "update workspace.day_fences set state = 'SEALED', sealed_at = $2, workspace_count = $3, digest = $4 \
-         where usage_date = $1 and state = 'CLOSING'",
+        "update workspace.day_fences set state = 'SEALED', sealed_at = $2, workspace_count = $3, failure_count = $4, digest = $5 \
+         where usage_date = $1 and (state = 'CLOSING' or (workspace_count = $3 and failure_count > $4))",
         day.date(),
         now,
         workspace_count,
+        failure_count,
         digest,
     )
     .execute(connection)
     .await?;
-    Ok(done.rows_affected())
+    Ok(done.rows_affected() == 1)
 }
 
 /// The days, from the one on which the first workspace was made up to the last that is due, that are not sealed.

@@ -10,6 +10,7 @@ pub mod meters;
 pub mod partitions;
 pub mod retention_policies;
 pub mod retired_accounts;
+pub mod seal_failures;
 pub mod sealed_days;
 pub mod sellable_items;
 pub mod trial_usage;

@@ -183,19 +183,31 @@ pub async fn intakes(
     Ok(intakes)
 }
 
-/// Those that were commercial at a moment of a day at which they were not closed, and have no sealed day yet, in order of id.
+/// Several, in no order; one that is not there is not in the answer.
+pub async fn list_of_many(connection: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Workspace>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select workspace_id, owner_console_account_id, name, site, language, commercial_from, lock_cause, locked_at, lock_final_from, \
+         lock_told_days, lock_other_since, lock_arrears_of, dissolved_at, created_at \
+         from workspace.workspaces where workspace_id = any($1)",
+        ids,
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(|row| Ok(Workspace::try_from(row)?)).collect()
+}
+
+/// Those that were commercial at a moment of a day at which they were not closed, have no sealed day yet and have not failed, in order of id.
 pub async fn list_unsealed(
     connection: &mut PgConnection,
     day: time::Date,
     (day_start, day_end): (OffsetDateTime, OffsetDateTime),
     limit: i64,
-) -> sqlx::Result<Vec<Workspace>> {
-    let rows = sqlx::query_as!(
-        Row,
-        "select workspace_id, owner_console_account_id, name, site, language, commercial_from, lock_cause, locked_at, lock_final_from, \
-         lock_told_days, lock_other_since, lock_arrears_of, dissolved_at, created_at \
-         from workspace.workspaces w where commercial_from < $2 and not exists (select 1 from workspace.sealed_days s \
-           where s.workspace_id = w.workspace_id and s.usage_date = $1) \
+) -> sqlx::Result<Vec<WorkspaceId>> {
+    let ids = sqlx::query_scalar!(
+        "select workspace_id from workspace.workspaces w where commercial_from < $2 \
+         and not exists (select 1 from workspace.sealed_days s where s.workspace_id = w.workspace_id and s.usage_date = $1) \
+         and not exists (select 1 from workspace.seal_failures f where f.workspace_id = w.workspace_id and f.usage_date = $1) \
          and not coalesce((select range_agg(tstzrange(c.closed_from, c.closed_until)) \
              @> tstzrange(greatest(w.commercial_from, $4), $2) \
            from workspace.closures c where c.workspace_id = w.workspace_id), false) \
@@ -207,7 +219,7 @@ pub async fn list_unsealed(
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter().map(|row| Ok(Workspace::try_from(row)?)).collect()
+    Ok(ids.into_iter().map(WorkspaceId::from_uuid).collect())
 }
 
 pub async fn update_commercial_from(

@@ -1,4 +1,5 @@
-//! Seals every day an hour after its end. What was missed, while no process ran, is made up for, the oldest day first.
+//! Seals every day an hour after its end. What was missed, while no process ran, is made up for, the oldest day first. What could not be sealed is tried
+//! again, and is a failure of this loop until it is sealed.
 
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ pub fn start(frame: &Frame, app: App) {
         async move {
             match seal_due(&app).await? {
                 0 => Ok(Pace::Idle),
-                failed => Err(anyhow::anyhow!("{failed} days that are due are not sealed")),
+                failed => {
+                    Err(anyhow::anyhow!("{failed} days that are due are not sealed, wholly or in part"))
+                }
             }
         }
     });

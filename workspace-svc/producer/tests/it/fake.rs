@@ -261,6 +261,13 @@ impl UsageService for Room {
         Err(Status::unimplemented("a stream is wanted"))
     }
 
+    async fn list_seal_failures(
+        &self,
+        _: Request<UsageServiceListSealFailuresRequest>,
+    ) -> Result<Response<UsageServiceListSealFailuresResponse>, Status> {
+        Err(Status::unimplemented("a stream is wanted"))
+    }
+
     async fn list_suspect_usage(
         &self,
         _: Request<UsageServiceListSuspectUsageRequest>,
