@@ -20,6 +20,7 @@ mod cloud_accounts;
 mod codes;
 mod constraints;
 mod contract;
+mod forgetting;
 mod idempotency;
 mod ingest_together;
 mod mails;
