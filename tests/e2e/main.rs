@@ -26,6 +26,7 @@ mod ingest_together;
 mod mails;
 mod methods;
 mod pages;
+mod price_books;
 mod profiles;
 mod reads;
 mod registration;
