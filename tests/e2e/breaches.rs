@@ -233,6 +233,7 @@ pub const BILLING: &[(&str, &str, Breach)] = &[
     ("price_entries", "price_entries_item_check", Set("item = 'A-B'")),
     ("price_entries", "price_entries_period_check", Set("effective_until = effective_from")),
     ("price_entries", "price_entries_retention_check", Set("retention_days = -1")),
+    ("price_entries", "price_entries_told_check", Set("told_date = effective_from")),
     ("price_entries", "price_entries_unit_price_check", Set("unit_price = 0.0000001")),
     ("price_entries", "price_entries_unit_size_check", Set("unit_size = 3")),
     ("price_entries", "price_entries_book_fkey", Set("site_class = 'NONE' where item = 'sms'")),

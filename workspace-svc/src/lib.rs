@@ -44,6 +44,7 @@ pub async fn serve(
     let keys = chassis::peer::PublishedKeys::new(account.clone());
     let trust = Trust { keys: Arc::new(keys), guard: Arc::new(app.clone()) };
     worker::fold_usage::start(&frame, app.clone());
+    worker::forget_usage::start(&frame, app.clone());
     worker::keep_partitions::start(&frame, app.clone());
     worker::seal_days::start(&frame, app.clone());
     worker::tell_of_countdowns::start(&frame, app.clone(), account);

@@ -1,4 +1,4 @@
-//! A publication of a price book: no gap is judged here, no overlap is let through, and no day that has begun is touched.
+//! A publication of a price book: no gap is judged here, no overlap is let through, and no day is touched that has begun or that workspace-svc was told of.
 
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
@@ -6,7 +6,9 @@ use chassis::idempotency::{Idempotent, Outcome};
 
 use super::App;
 use super::tell_sellables::tell;
-use crate::domain::price_book::{BookKey, EntryProblem, PriceBook, PriceEntry, plan_publication};
+use crate::domain::price_book::{
+    BookKey, EntryProblem, PriceBook, PriceEntry, last_certain_day, plan_publication,
+};
 use crate::store;
 
 /// Why nothing is published.
@@ -27,18 +29,18 @@ pub async fn publish_price_book(
     if let Some(answer) = request.claim(&mut tx, app.schema, app.clock.now()).await? {
         return Ok(Outcome::Replay(answer));
     }
-    let version = store::price_books::next_version(&mut tx, key, app.clock.now()).await?;
-    // Read once the book is held: whoever held it before may have told that it is certain up to a day that had not begun then.
+    let told = store::price_books::count_publication(&mut tx, key, app.clock.now()).await?;
+    // Read once the book is held. Whoever held it before may have told of a day that has not begun by this clock.
     let now = app.clock.now();
     let existing = store::price_books::entries(&mut tx, key).await?;
-    let plan = plan_publication(&existing, entries, UsageDate::of(now))
+    let plan = plan_publication(&existing, entries, last_certain_day(UsageDate::of(now), told))
         .map_err(|problems| Failure::Rejected(PublishRejection::Entries(problems)))?;
     for entry in &plan.ended {
         if store::price_books::end_entry(&mut tx, key, entry).await? != 1 {
             return Err(chassis::bug!("{} was not open", entry.item));
         }
     }
-    store::price_books::insert_entries(&mut tx, key, &plan.added, version).await?;
+    store::price_books::insert_entries(&mut tx, key, &plan.added).await?;
     let book = store::price_books::get(&mut tx, key).await?;
     let book = book.ok_or_else(|| Failure::fatal("a book that was just published is not there"))?;
     tell(app, &mut tx, &book, now).await?;

@@ -10,7 +10,8 @@ use crate::domain::price_book::PriceBook;
 use crate::peers::sellables::set_event;
 use crate::store;
 
-/// Tells of a book that the caller's transaction holds.
+/// Tells of a book that the caller's transaction holds: up to today, or to the later day that a process whose clock is ahead has told of. A publication begins
+/// after it.
 pub async fn tell(
     app: &App,
     connection: &mut PgConnection,
@@ -18,9 +19,8 @@ pub async fn tell(
     now: OffsetDateTime,
 ) -> sqlx::Result<()> {
     let entries = store::price_books::entries(&mut *connection, book.key).await?;
-    let today = UsageDate::of(now);
-    store::price_books::mark_told(&mut *connection, book.key, today).await?;
-    outbox::append(connection, app.schema, &set_event(book, &entries, today), now).await
+    let last = store::price_books::mark_told(&mut *connection, book.key, UsageDate::of(now)).await?;
+    outbox::append(connection, app.schema, &set_event(book, &entries, last), now).await
 }
 
 /// Tells of one book that was not told of today. False when there is none.

@@ -94,19 +94,24 @@ pub struct EntryProblem {
     pub problem: String,
 }
 
-/// Plans a publication. The first of a book may name past days; a later one begins tomorrow at the earliest, and ends the open
+/// The last day of which it is certain what a book sells: the one that workspace-svc was told of, even when it has not begun by this process's clock.
+pub fn last_certain_day(today: UsageDate, told: Option<UsageDate>) -> UsageDate {
+    told.map_or(today, |told| told.max(today))
+}
+
+/// Plans a publication. The first of a book may name past days; a later one begins after the last certain day, and ends the open
 /// entry of the same item and retention where it begins.
 pub fn plan_publication(
     existing: &[PriceEntry],
     new: Vec<PriceEntry>,
-    today: UsageDate,
+    certain: UsageDate,
 ) -> Result<Publication, Vec<EntryProblem>> {
     let mut problems = Vec::new();
     let mut ended = Vec::new();
     for (index, entry) in new.iter().enumerate() {
         let mut problem = |problem: String| problems.push(EntryProblem { index, problem });
-        if !existing.is_empty() && entry.effective_from <= today {
-            problem(format!("begins on {}, which is not after {today}", entry.effective_from));
+        if !existing.is_empty() && entry.effective_from <= certain {
+            problem(format!("begins on {}, which is not after {certain}", entry.effective_from));
         }
         let earlier =
             new.iter().take(index).position(|other| other.same_place(entry) && other.overlaps(entry));
@@ -156,6 +161,21 @@ mod tests {
         let problems = plan_publication(&past, vec![entry("b", "2026-11-24", None)], today()).unwrap_err();
         assert_eq!(problems.len(), 1);
         assert!(problems[0].problem.contains("not after"));
+    }
+
+    /// DEC-19: of two processes whose clocks differ, one may have told of a day that has not begun for the other.
+    #[test]
+    fn a_publication_begins_after_today_and_after_what_was_told() {
+        let tomorrow = today().next();
+        assert_eq!(last_certain_day(today(), None), today());
+        assert_eq!(last_certain_day(tomorrow, Some(today())), tomorrow);
+        assert_eq!(last_certain_day(today(), Some(tomorrow)), tomorrow);
+        let open = [entry("a", "2022-01-01", None)];
+        let begins = |from: UsageDate| vec![entry("b", &from.to_string(), None)];
+        let problems = plan_publication(&open, begins(tomorrow), tomorrow).unwrap_err();
+        let expected = "begins on 2026-11-25, which is not after 2026-11-25".to_owned();
+        assert_eq!(problems, [EntryProblem { index: 0, problem: expected }]);
+        assert!(plan_publication(&open, begins(tomorrow.next()), tomorrow).is_ok());
     }
 
     #[test]

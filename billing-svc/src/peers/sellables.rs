@@ -44,16 +44,15 @@ fn sold(entries: &[PriceEntry], today: UsageDate) -> Vec<SellableItem> {
     entries.chunk_by(follows).filter_map(item).collect()
 }
 
-/// A book's entries on their way, certain up to today: a publication begins tomorrow at the earliest. The book is the aggregate: what is told of it arrives
-/// in order.
-pub fn set_event(book: &PriceBook, entries: &[PriceEntry], today: UsageDate) -> Event {
+/// A book's entries on their way, certain up to this day: a publication begins after it. The book is the aggregate: what is told of it arrives in order.
+pub fn set_event(book: &PriceBook, entries: &[PriceEntry], last: UsageDate) -> Event {
     let (currency, class) = (book.key.currency.code(), book.key.site_class);
     let request = UsageServiceSetSellableItemsRequest {
         currency_code: currency.to_owned(),
         site_class: class.to_wire(),
         version: book.version,
-        items: sold(entries, today),
-        last_date: Some(wire::date(today)),
+        items: sold(entries, last),
+        last_date: Some(wire::date(last)),
     };
     let name = format!("price book {currency} {}", class.word());
     Event {

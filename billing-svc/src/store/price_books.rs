@@ -88,35 +88,47 @@ pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<PriceBook>>
     rows.into_iter().map(|row| Ok(PriceBook::try_from(row)?)).collect()
 }
 
-/// Counts a publication; its row lock keeps two publications of a book apart. Answers the new version.
-pub async fn next_version(
+fn told_day(key: BookKey, date: Date) -> Result<UsageDate, Corrupt> {
+    UsageDate::from_date(date).map_err(|error| {
+        Corrupt::new("price_books", format!("{} {}", key.currency, key.site_class.word()), error)
+    })
+}
+
+/// Counts a publication. Its row lock keeps others of the book apart, and what workspace-svc is told of it. Answers the last day that it was told of.
+pub async fn count_publication(
     connection: &mut PgConnection,
     key: BookKey,
     now: OffsetDateTime,
-) -> sqlx::Result<i32> {
-    sqlx::query_scalar!(
+) -> sqlx::Result<Option<UsageDate>> {
+    let told = sqlx::query_scalar!(
         "insert into billing.price_books (currency, site_class, version, published_at) values ($1, $2, 1, $3) \
          on conflict on constraint price_books_pkey \
-         do update set version = price_books.version + 1, published_at = excluded.published_at returning version",
+         do update set version = price_books.version + 1, published_at = excluded.published_at returning told_date",
         key.currency.code(),
         key.site_class.word(),
         now,
     )
     .fetch_one(connection)
-    .await
+    .await?;
+    Ok(told.map(|date| told_day(key, date)).transpose()?)
 }
 
-/// Notes for which day workspace-svc was told.
-pub async fn mark_told(connection: &mut PgConnection, key: BookKey, today: UsageDate) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update billing.price_books set told_date = $3 where currency = $1 and site_class = $2",
+/// Notes up to which day workspace-svc is told, unless it was told of a later one already; answers the last one.
+pub async fn mark_told(
+    connection: &mut PgConnection,
+    key: BookKey,
+    today: UsageDate,
+) -> sqlx::Result<UsageDate> {
+    let told = sqlx::query_scalar!(
+        r#"update billing.price_books set told_date = greatest(told_date, $3) where currency = $1 and site_class = $2
+           returning told_date as "told_date!""#,
         key.currency.code(),
         key.site_class.word(),
         today.date(),
     )
-    .execute(connection)
-    .await
-    .map(drop)
+    .fetch_one(connection)
+    .await?;
+    Ok(told_day(key, told)?)
 }
 
 /// A book that workspace-svc was not told of today, held until the transaction ends; not one that somebody else holds.
@@ -186,11 +198,11 @@ pub async fn end_entry(connection: &mut PgConnection, key: BookKey, entry: &Pric
 
 // The macro's own syntax for an array with nulls.
 #[allow(clippy::as_conversions)]
+/// Inserts entries of the newest publication; none that begins on a day that workspace-svc was told of before it.
 pub async fn insert_entries(
     connection: &mut PgConnection,
     key: BookKey,
     entries: &[PriceEntry],
-    version: i32,
 ) -> sqlx::Result<()> {
     let items: Vec<_> = entries.iter().map(|entry| entry.item.clone()).collect();
     let retentions: Vec<_> = entries.iter().map(|entry| entry.retention_days).collect();
@@ -200,12 +212,12 @@ pub async fn insert_entries(
     let starts: Vec<_> = entries.iter().map(|entry| entry.effective_from.date()).collect();
     let ends: Vec<_> = entries.iter().map(|entry| entry.effective_until.map(UsageDate::date)).collect();
     sqlx::query!(
-        "insert into billing.price_entries (currency, site_class, version, item, retention_days, unit_size, unit_of, unit_price, \
-         effective_from, effective_until) select $1, $2, $3, e.* from unnest($4::text[], $5::integer[], $6::numeric[], \
-         $7::text[], $8::numeric[], $9::date[], $10::date[]) as e",
+        "insert into billing.price_entries (currency, site_class, version, told_date, item, retention_days, unit_size, unit_of, \
+         unit_price, effective_from, effective_until) select b.currency, b.site_class, b.version, b.told_date, e.* \
+         from billing.price_books b cross join unnest($3::text[], $4::integer[], $5::numeric[], $6::text[], $7::numeric[], \
+         $8::date[], $9::date[]) as e where b.currency = $1 and b.site_class = $2",
         key.currency.code(),
         key.site_class.word(),
-        version,
         &items,
         &retentions,
         &sizes,

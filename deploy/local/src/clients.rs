@@ -120,7 +120,8 @@ impl Clients {
         now.as_ref().and_then(wire::instant).ok_or_else(|| anyhow::anyhow!("a service has no time"))
     }
 
-    /// Moves every clock to a moment, unless it is past it. Services of one process share a clock: the first to be moved moves all.
+    /// Moves every clock to a moment, unless it is past it. Services of one process share a clock: the first to be moved moves all, and
+    /// each keeps it in its schema.
     pub async fn advance_to(&self, moment: OffsetDateTime) -> anyhow::Result<()> {
         for clock in &self.clocks {
             let request = ClockServiceAdvanceRequest { now_time: Some(wire::timestamp(moment)) };

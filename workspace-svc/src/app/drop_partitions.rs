@@ -10,7 +10,7 @@ use crate::store;
 
 /// Keys of records live so long: longer than the horizon, so that every resend that is admitted meets its key (DEC-73).
 pub const RECORDS_KEPT_DAYS: i64 = 40;
-/// Hours live so long: 13 months.
+/// Hours and points live so long: 13 months.
 pub const HOURS_KEPT_DAYS: i64 = 397;
 
 // A resend that is admitted on the last day of the horizon, with a clock five minutes behind, meets its key.

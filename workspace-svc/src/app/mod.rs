@@ -8,6 +8,7 @@ pub mod change_workspace;
 pub mod create_workspace;
 pub mod drop_partitions;
 pub mod fold_usage;
+pub mod forget_usage;
 pub mod import_day;
 pub mod ingest_together;
 pub mod ingest_usage;

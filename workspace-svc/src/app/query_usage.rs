@@ -143,7 +143,7 @@ pub async fn query_usage(app: &App, asked: &Asked) -> Result<Option<Used>, Failu
     Ok(Some(sums.into_used(days_sealed == asked.days().count())))
 }
 
-/// The days of which the seal tells: of one that changed since, the hours do, as long as they are there.
+/// The days of which the seal tells: of one that changed since, the hours and points do, as long as they are there.
 fn kept(app: &App, rules: &Rules<'_>, sealed: &[Sealed]) -> Result<HashSet<Date>, Failure<Refusal>> {
     let today = app.today();
     let (forgotten, keys_kept) = (today.plus_days(-HOURS_KEPT_DAYS), first_day_kept(today));

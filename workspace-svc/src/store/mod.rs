@@ -3,6 +3,7 @@
 pub mod bindings;
 pub mod closures;
 pub mod day_fences;
+pub mod forgotten_days;
 pub mod hourly_usage;
 pub mod late_usage;
 pub mod members;
