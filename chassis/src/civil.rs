@@ -11,6 +11,12 @@ pub const BILLING_OFFSET: UtcOffset = match UtcOffset::from_hms(8, 0, 0) {
     Err(_) => UtcOffset::UTC,
 };
 
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+/// The offset in seconds.
+const BILLING_SECONDS: i64 = 8 * 60 * 60;
+/// The day of the Julian calendar on which Unix time begins.
+const UNIX_JULIAN_DAY: i64 = 2_440_588;
+
 /// A billing day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UsageDate(Date);
@@ -36,7 +42,10 @@ impl UsageDate {
 
     /// The billing day that contains an instant.
     pub fn of(instant: OffsetDateTime) -> Self {
-        Self(instant.to_offset(BILLING_OFFSET).date())
+        let days = (instant.unix_timestamp() + BILLING_SECONDS).div_euclid(DAY_SECONDS);
+        // Every instant has a day: those of the years -9999 to 9999 are fewer than an i32 counts.
+        let julian = i32::try_from(days + UNIX_JULIAN_DAY).unwrap_or(i32::MAX);
+        Self(Date::from_julian_day(julian).unwrap_or(Date::MAX))
     }
 
     /// As the time crate's date, for the database.
@@ -66,7 +75,8 @@ impl UsageDate {
 
     /// The hour of the day, 0 to 23, that contains an instant of the day.
     pub fn hour_of(instant: OffsetDateTime) -> u8 {
-        instant.to_offset(BILLING_OFFSET).hour()
+        let second = (instant.unix_timestamp() + BILLING_SECONDS).rem_euclid(DAY_SECONDS);
+        u8::try_from(second / 3_600).unwrap_or(u8::MAX)
     }
 }
 
@@ -116,6 +126,17 @@ mod tests {
         assert_eq!(UsageDate::of(datetime!(2028-02-29 15:59:59.999 UTC)), day);
         assert_eq!(UsageDate::of(datetime!(2028-02-29 16:00 UTC)), day.next());
         assert_eq!(day.next().to_string(), "2028-03-01");
+    }
+
+    proptest::proptest! {
+        /// Reckoned in seconds, day and hour are those of the calendar at +08:00.
+        #[test]
+        fn day_and_hour_are_those_of_the_calendar(second in -62_135_596_800_i64..253_402_000_000, nanos in 0_i64..1_000_000_000) {
+            let instant = OffsetDateTime::from_unix_timestamp(second).unwrap() + Duration::nanoseconds(nanos);
+            let there = instant.to_offset(BILLING_OFFSET);
+            proptest::prop_assert_eq!(UsageDate::of(instant).date(), there.date());
+            proptest::prop_assert_eq!(UsageDate::hour_of(instant), there.hour());
+        }
     }
 
     #[test]

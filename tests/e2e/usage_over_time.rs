@@ -1,5 +1,7 @@
 //! Usage by hour, day and month; days that seal by themselves; history from elsewhere; partitions that come and go.
 
+use std::collections::BTreeMap;
+
 use chassis::civil::UsageDate;
 use chassis::wire::{date, timestamp};
 use tallystick_proto::common::v1::ErrorReason;
@@ -295,6 +297,78 @@ async fn sealed_days_are_read_on_from_where_a_reader_was() {
         refusal(read(token).await, "FIELD_INVALID");
     }
     assert!(timestamp(day.start()).seconds > 0);
+}
+
+fn first_of_month(day: UsageDate) -> UsageDate {
+    day.plus_days(1 - i64::from(day.date().day()))
+}
+
+/// By item and month, from days or from months.
+fn by_month(answer: &UsageServiceQueryResponse) -> BTreeMap<(UsageDate, String), i64> {
+    let mut sums = BTreeMap::new();
+    for period in &answer.periods {
+        let start = OffsetDateTime::from_unix_timestamp(period.start_time.unwrap().seconds).unwrap();
+        for line in &period.lines {
+            let sum = sums.entry((first_of_month(UsageDate::of(start)), line.item.clone())).or_default();
+            *sum += line.quantity.parse::<i64>().unwrap();
+        }
+    }
+    sums
+}
+
+/// Whole months are read from their sums, parts of months from their days, and days to which something came late from their hours: whatever the range, a
+/// month is the sum of its days.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_is_the_sum_of_its_days_and_of_what_came_late() {
+    let world = World::new().await.unwrap();
+    let own = world.customer("monthly").await.unwrap();
+    for days in [-70, -40, -39, -30] {
+        let request = imported(&own, own.day.plus_days(days));
+        world.clients.usage.clone().import_sealed_day(request).await.unwrap();
+    }
+    let first = first_of_month(first_of_month(own.day).plus_days(31));
+    let next = first_of_month(first.plus_days(31));
+    let noon = |day: UsageDate| day.start() + Duration::hours(12);
+    world.clients.advance_to(first.plus_days(3).start() + Duration::HOUR).await.unwrap();
+    let days = [first, first.plus_days(1), first.plus_days(2)];
+    let records = days.map(|day| at(&own, &day.to_string(), noon(day), ("pv", "10")));
+    assert_eq!(send(&world, records.to_vec()).await.accepted_count, 3);
+    for day in days {
+        own.journey.seal(day).await.unwrap();
+    }
+    world.clients.advance_to(noon(next)).await.unwrap();
+    let last = next.plus_days(-1);
+    let records = [(last, "20"), (next, "40")];
+    let records = records.map(|(day, count)| at(&own, &day.to_string(), noon(day), ("pv", count)));
+    assert_eq!(send(&world, records.to_vec()).await.accepted_count, 2);
+    own.journey.seal(last).await.unwrap();
+    let late = vec![
+        at(&own, "late", noon(days[1]), ("pv", "100")),
+        at(&own, "late too", noon(last), ("network_host", "3")),
+    ];
+    assert_eq!(send(&world, late).await.late_count, 2);
+
+    let whole = query(&world, asked(&own, first, last, Granularity::Month)).await;
+    assert_eq!(periods(&whole), [(first.start().unix_timestamp(), brief(&whole.lines))]);
+    assert_eq!(brief(&whole.lines), ["network_host 3", "pv 150"]);
+    let only =
+        UsageServiceQueryRequest { item: "pv".to_owned(), ..asked(&own, first, last, Granularity::Month) };
+    assert_eq!(brief(&query(&world, only).await.lines), ["pv 150"]);
+    let mut compared = 0;
+    for from in [own.day.plus_days(-75), own.day.plus_days(-40), first.plus_days(-1), first, days[1], days[2]] {
+        for to in [own.day.plus_days(-39), first, days[1], last.plus_days(-1), last, next] {
+            if to < from {
+                continue;
+            }
+            let months = query(&world, asked(&own, from, to, Granularity::Month)).await;
+            let by_day = query(&world, asked(&own, from, to, Granularity::Day)).await;
+            assert_eq!(by_month(&months), by_month(&by_day), "{from} to {to}");
+            assert_eq!(months.lines, by_day.lines, "{from} to {to}");
+            compared += usize::from(!months.periods.is_empty());
+        }
+    }
+    assert!(compared > 20, "{compared}");
+    world.reconcile().await.unwrap();
 }
 
 /// DEC-9: at every midnight of UTC+08:00, also at the ends of months, years and of a leap day, a millisecond decides the day.

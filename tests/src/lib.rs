@@ -349,6 +349,14 @@ const INVARIANTS: &[(&str, &str)] = &[
          where f.state = 'SEALED' and (f.workspace_count <> c.sealed + c.failed or f.failure_count <> c.failed)",
     ),
     (
+        "months add up to their sealed days",
+        "select concat_ws(' ', workspace_id, month, item, dimension, retention_days) from (\
+           select workspace_id, date_trunc('month', usage_date)::date as month, item, dimension, retention_days, sum(quantity) as quantity \
+           from workspace.sealed_lines group by 1, 2, 3, 4, 5) as l \
+         full join workspace.sealed_months m using (workspace_id, month, item, dimension, retention_days) \
+         where l.quantity is distinct from m.quantity",
+    ),
+    (
         "no day of a workspace is sealed and has failed",
         "select concat_ws(' ', workspace_id, usage_date) from workspace.seal_failures \
          join workspace.sealed_days using (workspace_id, usage_date)",

@@ -29,7 +29,8 @@ declare
     today constant date := workspace.billing_day();
 begin
     return (select f.usage_date from workspace.day_fences f
-        where f.state = 'SEALED' and f.usage_date < today - 40 and coalesce(
+        where f.state = 'SEALED' and f.usage_date < today - 40
+          and not exists (select 1 from workspace.seal_failures x where x.usage_date = f.usage_date) and coalesce(
             (select true from workspace.usage_sources s where s.usage_date = f.usage_date limit 1),
             (select true from workspace.trial_usage u where u.usage_date = f.usage_date limit 1),
             (select true from workspace.usage_suspects s where s.usage_date = f.usage_date limit 1),
@@ -57,6 +58,9 @@ begin
     if not exists (select 1 from workspace.day_fences f where f.usage_date = day and f.state = 'SEALED')
        and exists (select 1 from workspace.workspaces w where (w.created_at at time zone interval '08:00')::date <= day) then
         raise exception '% is not sealed', day using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    if exists (select 1 from workspace.seal_failures x where x.usage_date = day) then
+        raise exception 'not every workspace of % is sealed', day using errcode = 'object_not_in_prerequisite_state';
     end if;
     delete from workspace.usage_sources where ctid = any (array(
         select s.ctid from workspace.usage_sources s where s.usage_date = day limit rows_left for update skip locked));

@@ -11,6 +11,8 @@ pub struct Figures {
     pub calls: Vec<Duration>,
     /// How long the part took.
     pub elapsed: Duration,
+    /// How long cores were busy meanwhile, whoever kept them so; zero where the system does not tell.
+    pub busy: Duration,
 }
 
 impl Figures {
@@ -19,6 +21,7 @@ impl Figures {
         self.records += other.records;
         self.calls.extend(other.calls);
         self.elapsed = self.elapsed.max(other.elapsed);
+        self.busy += other.busy;
     }
 
     /// Records in a second.
@@ -60,7 +63,19 @@ impl Figures {
         );
         let [p50, p99, p999] = [500, 990, 999].map(|per_mille| millis(self.within(per_mille)));
         println!("  ack p50 {p50} ms, p99 {p99} ms, p99.9 {p999} ms");
+        let nanos = i64::try_from(self.busy.as_nanos()).unwrap_or(i64::MAX);
+        println!("  {} us of a core per record, of all that runs here", each(nanos / 1_000, self.records));
     }
+}
+
+/// How long the cores of this machine have been busy since it started.
+pub fn busy() -> Duration {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let mut parts = text.split_whitespace().skip(1).map_while(|part| part.parse::<u64>().ok());
+    let ticks: Vec<u64> = parts.by_ref().take(8).collect();
+    // In hundredths of a second: user, nice, system, idle, waiting for the disk, interrupts.
+    let idle: u64 = ticks.iter().skip(3).take(2).sum();
+    Duration::from_millis(10 * (ticks.iter().sum::<u64>() - idle))
 }
 
 /// So many in a second.

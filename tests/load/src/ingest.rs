@@ -7,7 +7,7 @@ use anyhow::ensure;
 use tallystick_proto::workspace::v1::UsageServiceIngestBatchRequest;
 use tokio::sync::Semaphore;
 
-use crate::figures::{Figures, ratio};
+use crate::figures::{Figures, busy, ratio};
 use crate::raw;
 use crate::stage::{RECORDS, Stage};
 
@@ -60,6 +60,7 @@ pub async fn closed_loop(
     batch: usize,
     in_flight: usize,
 ) -> anyhow::Result<Figures> {
+    let busy_before = busy();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..in_flight {
         let (mut usage, mut source) = (stage.producer()?.usage, stage.source());
@@ -82,6 +83,7 @@ pub async fn closed_loop(
     while let Some(done) = tasks.join_next().await {
         sum.join(done??);
     }
+    sum.busy = busy() - busy_before;
     Ok(sum)
 }
 
@@ -92,7 +94,7 @@ pub async fn open_loop(stage: &Stage, time: Duration, rate: u64) -> anyhow::Resu
     let places = Arc::new(Semaphore::new(OPEN_MAX));
     let mut source = stage.source();
     let mut tasks = tokio::task::JoinSet::new();
-    let begun = Instant::now();
+    let (begun, busy_before) = (Instant::now(), busy());
     let mut due = begun;
     while begun.elapsed() < time {
         tokio::time::sleep_until(due.into()).await;
@@ -114,5 +116,6 @@ pub async fn open_loop(stage: &Stage, time: Duration, rate: u64) -> anyhow::Resu
         figures.calls.push(took);
     }
     figures.elapsed = begun.elapsed();
+    figures.busy = busy() - busy_before;
     Ok(figures)
 }

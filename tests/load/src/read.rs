@@ -38,9 +38,18 @@ const HISTORY: &str = "do $$ begin \
         generate_series($1::date - 396, $1::date - 1, interval '1 day') as d on conflict do nothing; \
     insert into workspace.sealed_lines (workspace_id, usage_date, item, dimension, retention_days, quantity) \
       select s.workspace_id, s.usage_date, m.item, m.meter_id::text, 14, 24000 from workspace.sealed_days s, workspace.meters m \
-      where m.meter_id <= 12 and s.canonical = 'load' on conflict do nothing";
+      where m.meter_id <= 12 and s.canonical = 'load' on conflict do nothing; \
+    insert into workspace.sealed_months (workspace_id, month, item, dimension, retention_days, quantity) \
+      select l.workspace_id, date_trunc('month', l.usage_date)::date, l.item, l.dimension, l.retention_days, sum(l.quantity) \
+      from workspace.sealed_lines l join workspace.sealed_days s using (workspace_id, usage_date) where s.canonical = 'load' \
+      group by 1, 2, 3, 4, 5 on conflict do nothing; \
+    update workspace.workspaces w set created_at = w.created_at - interval '400 days', commercial_from = w.commercial_from - interval '400 days' \
+      where exists (select 1 from workspace.sealed_days s where s.workspace_id = w.workspace_id and s.canonical = 'load'); \
+    update workspace.retention_policies p set effective_from = p.effective_from - interval '400 days' \
+      where exists (select 1 from workspace.sealed_days s where s.workspace_id = p.workspace_id and s.canonical = 'load')";
 /// History is old: what became of its pages has long been written down.
-const SETTLE: &str = "vacuum (analyze) workspace.hourly_usage, workspace.sealed_days, workspace.sealed_lines";
+const SETTLE: &str = "vacuum (analyze) workspace.hourly_usage, workspace.sealed_days, workspace.sealed_lines, \
+    workspace.sealed_months";
 
 /// Measures and says it.
 pub async fn run(stage: &Stage, time: Duration, in_flight: usize, queries: u32) -> anyhow::Result<()> {

@@ -24,6 +24,7 @@ use tallystick_proto::workspace::v1::{
     BindingServiceBindRequest, UsageKey, UsageRecord, WorkspaceServiceCreateRequest,
 };
 use time::OffsetDateTime;
+use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
 /// Settings without which an ack means nothing.
@@ -38,6 +39,8 @@ const PAGE: i64 = 8_192;
 pub struct Stage {
     cluster: Cluster,
     database: String,
+    /// The services', apart from that of the load: whoever uses them is another process.
+    runtime: Runtime,
     stack: Stack,
     producers: Vec<Clients>,
     place: AtomicUsize,
@@ -66,7 +69,8 @@ impl Stage {
             mail,
             workers_paused: &workers_paused,
         };
-        let stack = Stack::start(config).await?;
+        let runtime = Builder::new_multi_thread().enable_all().build()?;
+        let stack = tokio::task::block_in_place(|| runtime.block_on(Stack::start(config)))?;
         let clients = stack.clients()?;
         let workspaces = workspaces(&clients, workspace_count.max(1)).await?;
         let signer = stack.signers.get(2).context("there is no producer")?;
@@ -78,6 +82,7 @@ impl Stage {
             cluster,
             database,
             producers: producers?,
+            runtime,
             stack,
             place,
             workspaces: workspaces.into(),
@@ -179,6 +184,7 @@ impl Stage {
     /// Stops the services and drops the database.
     pub async fn close(self) -> anyhow::Result<()> {
         self.stack.stop().await?;
+        self.runtime.shutdown_background();
         chassis::scratch::drop_database(&self.cluster.server, &self.database).await?;
         self.cluster.stop()
     }

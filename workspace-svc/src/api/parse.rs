@@ -48,10 +48,12 @@ fn quantity(text: &str) -> Result<i64, UsageRefusal> {
         && text.bytes().all(|byte| byte.is_ascii_digit())
         && (text.len() == 1 || !text.starts_with('0'));
     let value = if plain { text.parse::<i64>().ok() } else { None };
-    let problem = format!(
-        "must be a decimal integer from 0 to {QUANTITY_MAX}, without sign, point, exponent or leading zero"
-    );
-    value.ok_or_else(|| malformed("quantity", problem))
+    let problem = || {
+        format!(
+            "must be a decimal integer from 0 to {QUANTITY_MAX}, without sign, point, exponent or leading zero"
+        )
+    };
+    value.ok_or_else(|| malformed("quantity", problem()))
 }
 
 fn time(field: &'static str, time: Option<&prost_types::Timestamp>) -> Result<OffsetDateTime, UsageRefusal> {

@@ -1,22 +1,22 @@
 //! Judges each record of a batch by itself: is it admitted, and what does it count for?
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use chassis::failure::Failure;
-use sqlx::PgConnection;
+use chassis::civil::UsageDate;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::App;
-use super::ingest_usage::{IngestRejection, Ingested};
+use super::ingest_usage::Ingested;
 use crate::domain::closure::Intake;
 use crate::domain::meter::{Counting, Meter, Meters};
 use crate::domain::sellable::{Book, Sellables};
 use crate::domain::trial::{Counter, check};
-use crate::domain::usage_record::{UsageRecord, UsageRefusal, admit, check_count_from, counted, unsold_in};
-use crate::store;
+use crate::domain::usage_record::{
+    UsageRecord, UsageRefusal, admit, check_count_from, counted, is_in_horizon, unsold_in,
+};
 use crate::store::usage_records::{Key, NewRecord};
 use crate::store::usage_sources::Fed;
+use crate::store::workspaces::Intakes;
 
 /// An admitted record and its place in the batch, with the later records of the batch that have its id.
 #[derive(Debug)]
@@ -89,6 +89,9 @@ impl Candidate<'_> {
     }
 }
 
+/// Records that are judged before others have their turn: a query must not wait for all of a large batch.
+const AT_ONCE: usize = 512;
+
 /// One record by what is known of its workspace.
 fn candidate<'a>(
     index: usize,
@@ -125,20 +128,35 @@ fn candidate<'a>(
     })
 }
 
+/// The days that records of a batch may be admitted to, and their workspaces.
+pub fn named_in(
+    parsed: &[Result<UsageRecord, UsageRefusal>],
+    now: OffsetDateTime,
+) -> (BTreeSet<UsageDate>, Vec<Uuid>) {
+    let mut ids: HashSet<Uuid, foldhash::fast::RandomState> = HashSet::default();
+    let mut days = BTreeSet::new();
+    for record in parsed.iter().flatten() {
+        ids.insert(record.workspace_id.uuid());
+        if is_in_horizon(record.event_time, now) {
+            days.insert(record.usage_date());
+        }
+    }
+    (days, ids.into_iter().collect())
+}
+
 /// What is admitted of a batch, in order of its keys so that two batches never wait for each other, and what is refused.
 pub async fn admit_records<'a>(
-    app: &App,
-    connection: &mut PgConnection,
     rules: (&'a Meters, &Sellables),
+    intakes: &Intakes,
     parsed: &'a [Result<UsageRecord, UsageRefusal>],
-) -> Result<(Vec<Candidate<'a>>, Ingested), Failure<IngestRejection>> {
-    let ids: HashSet<_> = parsed.iter().flatten().map(|record| record.workspace_id.uuid()).collect();
-    let ids: Vec<Uuid> = ids.into_iter().collect();
-    let intakes = store::workspaces::intakes(connection, &ids).await?;
-    let now = app.clock.now();
+    now: OffsetDateTime,
+) -> (Vec<Candidate<'a>>, Ingested) {
     let mut ingested = Ingested::default();
     let mut candidates = Vec::with_capacity(parsed.len());
     for (index, parsed) in parsed.iter().enumerate() {
+        if (index + 1).is_multiple_of(AT_ONCE) {
+            tokio::task::yield_now().await;
+        }
         let admitted = match parsed {
             Ok(record) => candidate(index, record, intakes.get(&record.workspace_id), rules, now),
             Err(refusal) => Err(refusal.clone()),
@@ -148,8 +166,8 @@ pub async fn admit_records<'a>(
             Err(refusal) => ingested.refusals.push((index, refusal)),
         }
     }
-    // Stable: of records with one id the first of the batch comes first.
-    candidates.sort_by_key(|candidate| candidate.key.place());
+    // Stable: of records with one id the first of the batch comes first. Candidates are large: each is moved once.
+    candidates.sort_by_cached_key(|candidate| candidate.key.place());
     candidates.dedup_by(|next, first| {
         let repeats = next.key == first.key;
         if repeats {
@@ -157,5 +175,5 @@ pub async fn admit_records<'a>(
         }
         repeats
     });
-    Ok((candidates, ingested))
+    (candidates, ingested)
 }

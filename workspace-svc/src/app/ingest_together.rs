@@ -5,7 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chassis::failure::Failure;
-use tokio::sync::{Semaphore, oneshot};
+use sqlx::{Postgres, pool::PoolConnection};
+use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
 use super::App;
@@ -14,6 +15,9 @@ use crate::domain::usage_record::{UsageRecord, UsageRefusal};
 
 /// Transactions under way at a time: enough to keep the database busy while others read and answer.
 const WRITERS: usize = 2;
+/// Records that wait before another writer begins beside the first: until then they go together when the first is done. A transaction takes as much of a
+/// core as half as many records do, and whoever reads meanwhile waits for that core.
+const ANOTHER_WRITER_FROM: usize = 1_000;
 /// Records that are committed together; a batch that has more is committed by itself.
 const RECORDS_MAX: usize = 5_000;
 /// Records of one caller that may wait; more are refused.
@@ -28,23 +32,18 @@ struct Waiting {
     answer: oneshot::Sender<Answer>,
 }
 
-/// Who waits, and who may write.
-pub struct Queue {
-    lines: Mutex<Lines>,
-    writers: Arc<Semaphore>,
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self { lines: Mutex::default(), writers: Arc::new(Semaphore::new(WRITERS)) }
-    }
-}
+/// Who waits, and who writes.
+#[derive(Default)]
+pub struct Queue(Mutex<Lines>);
 
 /// A line of each caller: they take turns, so that a flood of one lengthens no line but its own.
 #[derive(Default)]
 struct Lines {
     of_callers: HashMap<Arc<str>, Line>,
     turns: VecDeque<Arc<str>>,
+    /// Of all lines.
+    records: usize,
+    writers: usize,
 }
 
 #[derive(Default)]
@@ -65,9 +64,31 @@ impl Lines {
         if line.records > 0 && line.records + waiting.parsed.len() > LINE_RECORDS_MAX {
             return false;
         }
-        line.records += waiting.parsed.len();
+        let length = waiting.parsed.len();
+        line.records += length;
         line.waiting.push_back(waiting);
+        self.records += length;
         true
+    }
+
+    /// Whether what waits is worth a writer more; if so, it is counted.
+    fn add_writer(&mut self) -> bool {
+        let wanted = match self.writers {
+            0 => !self.turns.is_empty(),
+            writers => writers < WRITERS && self.records >= ANOTHER_WRITER_FROM,
+        };
+        self.writers += usize::from(wanted);
+        wanted
+    }
+
+    /// What a writer does next. None: nothing waits, and it is one writer less.
+    fn take_or_leave(&mut self) -> Option<Vec<Waiting>> {
+        let taken = self.take();
+        if taken.is_empty() {
+            self.writers -= 1;
+            return None;
+        }
+        Some(taken)
     }
 
     /// The next that go together, one of each caller's line in turn; a line keeps its order.
@@ -86,6 +107,7 @@ impl Lines {
             }
             count += length;
             line.records -= length;
+            self.records -= length;
             taken.extend(line.waiting.pop_front());
             if line.waiting.is_empty() {
                 self.of_callers.remove(&caller);
@@ -99,7 +121,7 @@ impl Lines {
 
 impl Queue {
     fn lines(&self) -> MutexGuard<'_, Lines> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,35 +138,56 @@ pub async fn ingest_together(app: &App, caller: &str, parsed: Parsed) -> Answer 
     }
 }
 
-/// Starts a writer, unless as many as may are at work: each goes on until nothing waits.
+/// Starts a writer, if what waits is worth one: each goes on until nothing waits, with one connection.
 fn start_writer(app: &App) {
-    let Ok(turn) = Arc::clone(&app.queue.writers).try_acquire_owned() else { return };
+    if !app.queue.lines().add_writer() {
+        return;
+    }
     let app = app.clone();
     let write = async move {
+        let mut leaving = Leaving(&app.queue, true);
+        let mut kept = None;
         loop {
-            let taken = app.queue.lines().take();
-            if taken.is_empty() {
-                break;
-            }
-            Box::pin(write_together(&app, taken)).await;
+            let Some(taken) = app.queue.lines().take_or_leave() else { break };
+            Box::pin(write_together(&app, &mut kept, taken)).await;
         }
-        drop(turn);
-        // Whoever came after the last look and before the turn was given back found no turn, and counts on this one.
-        if !app.queue.lines().turns.is_empty() {
-            start_writer(&app);
-        }
+        leaving.1 = false;
     };
     tokio::spawn(write.instrument(tracing::info_span!("app.ingest_together")));
 }
 
+/// A writer that panics leaves all the same: the next batch starts another.
+struct Leaving<'a>(&'a Queue, bool);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if self.1 {
+            self.0.lines().writers -= 1;
+        }
+    }
+}
+
+type Kept = Option<PoolConnection<Postgres>>;
+
+/// With the writer's connection, which after a failure is another one the next time.
+async fn ingest(app: &App, kept: &mut Kept, parsed: &Parsed) -> Answer {
+    let mut connection = match kept.take() {
+        Some(connection) => connection,
+        None => app.pool.acquire().await?,
+    };
+    let ingested = ingest_usage(app, &mut connection, parsed).await?;
+    *kept = Some(connection);
+    Ok(ingested)
+}
+
 /// The next that go together. One that fails for a fault of ours fails alone: the others are tried apart.
-async fn write_together(app: &App, taken: Vec<Waiting>) {
+async fn write_together(app: &App, kept: &mut Kept, taken: Vec<Waiting>) {
     let lengths: Vec<usize> = taken.iter().map(|waiting| waiting.parsed.len()).collect();
     let (parts, answers): (Vec<Parsed>, Vec<_>) =
         taken.into_iter().map(|waiting| (waiting.parsed, waiting.answer)).unzip();
     let together: Parsed = parts.into_iter().flatten().collect();
     if answers.len() > 1 {
-        match ingest_usage(app, &together).await {
+        match ingest(app, kept, &together).await {
             Ok(ingested) => {
                 let parts = ingested.split(&lengths);
                 // Whoever has gone is not told; his records are counted all the same.
@@ -167,7 +210,7 @@ async fn write_together(app: &App, taken: Vec<Waiting>) {
     let mut rest = together.into_iter();
     for (answer, length) in answers.into_iter().zip(lengths) {
         let own: Parsed = rest.by_ref().take(length).collect();
-        drop(answer.send(ingest_usage(app, &own).await));
+        drop(answer.send(ingest(app, kept, &own).await));
     }
 }
 
@@ -192,6 +235,26 @@ mod tests {
         assert!(lines.put("other", waiting(8)));
         assert_eq!(lengths(&lines.take()), [1_000, 7, 1_000, 8, 1_000, 1_000]);
         assert_eq!(lengths(&lines.take()), [1_000; 5]);
+    }
+
+    /// The first begins at once. Another is worth it when much waits; who finds nothing leaves, and whatever comes then is begun at once again.
+    #[test]
+    fn a_second_writer_begins_when_much_waits() {
+        let mut lines = Lines::default();
+        assert!(!lines.add_writer(), "nothing waits");
+        assert!(lines.put("one", waiting(10)));
+        assert!(lines.add_writer());
+        assert!(lines.put("one", waiting(ANOTHER_WRITER_FROM - 11)));
+        assert!(!lines.add_writer(), "little waits");
+        assert!(lines.put("two", waiting(1)));
+        assert!(lines.add_writer());
+        assert!(lines.put("two", waiting(5_000)));
+        assert!(!lines.add_writer(), "as many as may");
+        assert_eq!(lines.records, ANOTHER_WRITER_FROM + 5_000);
+        assert!(lines.take_or_leave().is_some() && lines.take_or_leave().is_some());
+        assert_eq!((lines.records, lines.writers), (0, 2));
+        assert!(lines.take_or_leave().is_none() && lines.take_or_leave().is_none());
+        assert!(lines.put("one", waiting(1)) && lines.add_writer());
     }
 
     #[test]

@@ -10,7 +10,9 @@ use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 
 use super::App;
-use super::admit_records::{Candidate, admit_records};
+use super::admit_records::{Candidate, admit_records, named_in};
+use crate::domain::meter::Meters;
+use crate::domain::sellable::Sellables;
 use crate::domain::trial::{Counter, Counters, used_up};
 use crate::domain::usage_record::{UsageRecord, UsageRefusal};
 use crate::store;
@@ -95,14 +97,12 @@ impl Habit {
 /// Commits what is admitted of a batch. `parsed` has a refusal already where a record was malformed.
 pub async fn ingest_usage(
     app: &App,
+    connection: &mut PgConnection,
     parsed: &[Result<UsageRecord, UsageRefusal>],
 ) -> Result<Ingested, Failure<IngestRejection>> {
     let (meters, sellables) = (app.meters().await?, app.sellables().await?);
-    let mut connection = app.pool.acquire().await?;
     for _ in 0..TRIES_MAX {
-        let (candidates, ingested) =
-            admit_records(app, &mut connection, (&meters, &sellables), parsed).await?;
-        if let Some(ingested) = commit(app, &mut connection, candidates, ingested).await? {
+        if let Some(ingested) = commit(app, connection, (&meters, &sellables), parsed).await? {
             fault::point("ingest.committed");
             return Ok(ingested);
         }
@@ -117,13 +117,15 @@ pub async fn ingest_usage(
 async fn commit(
     app: &App,
     connection: &mut PgConnection,
-    mut candidates: Vec<Candidate<'_>>,
-    mut ingested: Ingested,
+    rules: (&Meters, &Sellables),
+    parsed: &[Result<UsageRecord, UsageRefusal>],
 ) -> Result<Option<Ingested>, Failure<IngestRejection>> {
-    let days: BTreeSet<UsageDate> = candidates.iter().map(|candidate| candidate.key.usage_date).collect();
+    let now = app.clock.now();
+    let (days, ids) = named_in(parsed, now);
     app.have_partitions(connection, &days).await?;
     let mut tx = connection.begin().await?;
-    let closed = store::day_fences::hold_open(&mut tx, &days).await?;
+    let (closed, intakes) = store::workspaces::hold_intakes(&mut tx, &days, &ids).await?;
+    let (mut candidates, mut ingested) = admit_records(rules, &intakes, parsed, now).await;
     mark_late(&closed, &mut candidates, &mut ingested);
     let (asked, unknown) = hold_sources(app, &mut tx, &mut candidates, &mut ingested).await?;
     let candidates = leave_unsold(&mut tx, candidates, &mut ingested).await?;
@@ -274,7 +276,7 @@ async fn add_up(
     connection: &mut PgConnection,
     new: &[Candidate<'_>],
 ) -> Result<(), Failure<IngestRejection>> {
-    let mut deltas: HashMap<Slot<'_>, Delta> = HashMap::new();
+    let mut deltas: HashMap<Slot<'_>, Delta, foldhash::fast::RandomState> = HashMap::default();
     let mut late: BTreeMap<_, LateCounts> = BTreeMap::new();
     for candidate in new {
         let slot = Slot {

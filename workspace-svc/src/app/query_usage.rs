@@ -6,7 +6,6 @@ use chassis::civil::UsageDate;
 use chassis::failure::Failure;
 use chassis::id::WorkspaceId;
 use chassis::status::Refusal;
-use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 
 use super::App;
@@ -15,9 +14,9 @@ use crate::domain::daily_usage::{DailyLine, DayRules, HourlyUsage, reduce, reduc
 use crate::domain::meter::Meters;
 use crate::domain::retention::RetentionPolicy;
 use crate::domain::usage_key::SeenTogether;
-use crate::domain::usage_period::{Granularity, Sums, UsedPeriod};
+use crate::domain::usage_period::{Granularity, Sums, UsedPeriod, whole_months};
 use crate::store;
-use crate::store::sealed_days::{Sealed, SealedUsage};
+use crate::store::sealed_days::SealedUsage;
 use crate::store::usage_records::Late;
 
 /// What is asked for.
@@ -44,9 +43,13 @@ impl Asked {
     }
 
     fn sealed_usage(&self) -> SealedUsage<'_> {
+        let range = (self.first, self.last);
         SealedUsage {
-            range: (self.first, self.last),
-            by_month: self.granularity == Granularity::Month,
+            range,
+            months: match self.granularity {
+                Granularity::Month => whole_months(range),
+                Granularity::Hour | Granularity::Day => (self.first, self.first),
+            },
             item: self.item.as_deref(),
             dimension: self.dimension.as_deref(),
         }
@@ -100,36 +103,43 @@ type Periods = BTreeMap<(OffsetDateTime, OffsetDateTime), Sums>;
 /// None when there is no such workspace.
 pub async fn query_usage(app: &App, asked: &Asked) -> Result<Option<Used>, Failure<Refusal>> {
     let meters = app.meters().await?;
-    let mut connection = app.pool.acquire().await?;
     let id = asked.workspace_id;
-    let known = store::retention_policies::of_workspace(&mut connection, id).await?;
+    let by_hour = asked.granularity == Granularity::Hour;
+    // By hour those of sealed days are asked for too: the lines of a day do not tell its hours.
+    let is_likely_open = |day: &UsageDate| by_hour || *day >= app.today().plus_days(-1);
+    let likely: Vec<UsageDate> = asked.days().filter(is_likely_open).collect();
+    // None needs another's answer: a policy never changes what is over, and of a day that turns out to be sealed the hours are left out. Each has a
+    // connection while it asks and gives it back, so that none waits for one that another holds.
+    let (known, sealed, mut hours) = tokio::try_join!(
+        async { store::retention_policies::of_workspace(&mut *app.pool.acquire().await?, id).await },
+        async {
+            let asked = asked.sealed_usage();
+            store::sealed_days::list_of_workspace(&mut *app.pool.acquire().await?, id, asked).await
+        },
+        hours_of(app, id, &likely),
+    )?;
     let Some((commercial_from, policies)) = known else { return Ok(None) };
     let rules = Rules { meters: &meters, policies: &policies, commercial_from };
-    let sealed = store::sealed_days::list_of_workspace(&mut connection, id, asked.sealed_usage()).await?;
-    let kept = kept(app, &rules, &sealed)?;
+    let kept = kept(app, &rules, &sealed.days)?;
     let mut sums = UsedSums::default();
     let too_much = || Failure::fatal(format!("the usage of {id} adds up to more than any number"));
-    let by_hour = asked.granularity == Granularity::Hour;
-    let mut days_sealed = 0;
-    for Sealed { date, is_changed, line } in sealed {
-        let Some(line) = line else {
-            days_sealed += 1;
-            continue;
-        };
-        if !is_changed || kept.contains(&date) {
-            let day = UsageDate::from_date(date).map_err(Failure::fatal)?;
-            sums.put(asked, day, &line).ok_or_else(too_much)?;
-        }
+    let changed = sealed.changed.into_iter().filter(|(date, _)| kept.contains(date));
+    for (date, line) in sealed.unchanged.into_iter().chain(changed) {
+        let day = UsageDate::from_date(date).map_err(Failure::fatal)?;
+        sums.put(asked, day, &line).ok_or_else(too_much)?;
     }
-    // By hour those of sealed days are asked for too: the lines of a day do not tell its hours.
     let asked_for = |day: &UsageDate| by_hour || !kept.contains(&day.date());
     let open: Vec<UsageDate> = asked.days().filter(asked_for).collect();
-    let mut hours = hours_of(&mut connection, id, &open).await?;
+    let others: Vec<UsageDate> = open.iter().filter(|day| !is_likely_open(day)).copied().collect();
+    hours.extend(hours_of(app, id, &others).await?);
     for day in open {
         let Some(usage) = hours.remove(&day.date()) else { continue };
         if !kept.contains(&day.date()) {
             let keys = match rules.of(day).divides_day() {
-                true => store::usage_keys::list_together(&mut connection, id, day, Late::Included).await?,
+                true => {
+                    let connection = &mut *app.pool.acquire().await?;
+                    store::usage_keys::list_together(connection, id, day, Late::Included).await?
+                }
                 false => Vec::new(),
             };
             for line in rules.lines(id, day, &usage, &keys)? {
@@ -140,15 +150,15 @@ pub async fn query_usage(app: &App, asked: &Asked) -> Result<Option<Used>, Failu
             sums.put_hours(asked, &rules, day, usage)?;
         }
     }
-    Ok(Some(sums.into_used(days_sealed == asked.days().count())))
+    Ok(Some(sums.into_used(sealed.days.len() == asked.days().count())))
 }
 
 /// The days of which the seal tells: of one that changed since, the hours and points do, as long as they are there.
-fn kept(app: &App, rules: &Rules<'_>, sealed: &[Sealed]) -> Result<HashSet<Date>, Failure<Refusal>> {
+fn kept(app: &App, rules: &Rules<'_>, sealed: &[(Date, bool)]) -> Result<HashSet<Date>, Failure<Refusal>> {
     let today = app.today();
     let (forgotten, keys_kept) = (today.plus_days(-HOURS_KEPT_DAYS), first_day_kept(today));
     let mut kept = HashSet::new();
-    for Sealed { date, is_changed, .. } in sealed.iter().filter(|sealed| sealed.line.is_none()) {
+    for (date, is_changed) in sealed {
         let day = UsageDate::from_date(*date).map_err(Failure::fatal)?;
         let lost = || day < forgotten || (day < keys_kept && rules.of(day).divides_day());
         if !is_changed || lost() {
@@ -163,6 +173,7 @@ fn kept(app: &App, rules: &Rules<'_>, sealed: &[Sealed]) -> Result<HashSet<Date>
 struct UsedSums {
     all: Sums,
     periods: Periods,
+    hours: Vec<UsedPeriod>,
 }
 
 impl UsedSums {
@@ -181,7 +192,7 @@ impl UsedSums {
         }
     }
 
-    /// Each hour for itself.
+    /// Each hour for itself; days come in order.
     fn put_hours(
         &mut self,
         asked: &Asked,
@@ -193,12 +204,10 @@ impl UsedSums {
         for (hour, usage) in apart(usage) {
             let lines = reduce_hour(rules.of(day), &usage)
                 .map_err(|unreducible| Failure::fatal(format!("{id} on {day}: {unreducible}")))?;
-            for line in lines.iter().filter(|line| asked.wants(line)) {
-                let period = asked.granularity.period(day, hour, (asked.first, asked.last));
-                let added = self.periods.entry(period).or_default().add(line);
-                added.ok_or_else(|| {
-                    Failure::fatal(format!("an hour of {id} adds up to more than any number"))
-                })?;
+            let lines: Vec<DailyLine> = lines.into_iter().filter(|line| asked.wants(line)).collect();
+            if !lines.is_empty() {
+                let (start, end) = asked.granularity.period(day, hour, (asked.first, asked.last));
+                self.hours.push(UsedPeriod { start, end, lines });
             }
         }
         Ok(())
@@ -206,7 +215,7 @@ impl UsedSums {
 
     fn into_used(self, is_sealed: bool) -> Used {
         let period = |((start, end), sums): (_, Sums)| UsedPeriod { start, end, lines: sums.into_lines() };
-        let periods = self.periods.into_iter().map(period).collect();
+        let periods = self.periods.into_iter().map(period).chain(self.hours).collect();
         Used { lines: self.all.into_lines(), is_sealed, periods }
     }
 }
@@ -220,7 +229,7 @@ fn apart(usage: Vec<HourlyUsage>) -> BTreeMap<i16, Vec<HourlyUsage>> {
 }
 
 async fn hours_of(
-    connection: &mut PgConnection,
+    app: &App,
     id: WorkspaceId,
     days: &[UsageDate],
 ) -> sqlx::Result<HashMap<Date, Vec<HourlyUsage>>> {
@@ -229,6 +238,7 @@ async fn hours_of(
     if dates.is_empty() {
         return Ok(hours);
     }
+    let connection = &mut *app.pool.acquire().await?;
     for (date, hourly) in store::hourly_usage::list_of_days(connection, id, &dates).await? {
         hours.entry(date).or_default().push(hourly);
     }

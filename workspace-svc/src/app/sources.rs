@@ -20,7 +20,7 @@ fn source(candidate: &Candidate<'_>) -> Source {
 
 /// What is remembered: the meters of workspaces on days whose item is fed by records.
 #[derive(Default)]
-pub struct Sources(Mutex<HashSet<Source>>);
+pub struct Sources(Mutex<HashSet<Source, foldhash::fast::RandomState>>);
 
 impl Sources {
     /// The items of these that are not known to be fed by records.

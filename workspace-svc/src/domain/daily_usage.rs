@@ -71,7 +71,7 @@ pub struct DayRules<'a> {
     pub commercial_from: OffsetDateTime,
 }
 
-impl DayRules<'_> {
+impl<'a> DayRules<'a> {
     /// Whether a part of the day has other rules for distinct keys: an upgrade or a change of their retention is inside it.
     pub fn divides_day(&self) -> bool {
         let inside = |moment: OffsetDateTime| self.day.start() < moment && moment < self.day.end();
@@ -91,7 +91,7 @@ impl DayRules<'_> {
     }
 
     /// What keys count for that were seen in the same hours: once in each bucket that one of the hours is in (DEC-13, DEC-16).
-    fn put_keys(&self, keys: &SeenTogether, reduced: &mut Reduced) -> Result<(), Unreducible> {
+    fn put_keys(&self, keys: &'a SeenTogether, reduced: &mut Reduced<'a>) -> Result<(), Unreducible> {
         let meter = self.meters.get(keys.meter_id).ok_or(Unreducible::Meter(keys.meter_id))?;
         let mut buckets = BTreeSet::new();
         for hour in 0..24_i16 {
@@ -102,7 +102,7 @@ impl DayRules<'_> {
             }
         }
         for days in buckets {
-            let bucket = (meter.item.clone(), keys.dimension.clone(), days);
+            let bucket = (meter.item.as_str(), keys.dimension.as_str(), days);
             let value = reduced.entry((bucket, keys.meter_id)).or_default();
             *value = add(*value, keys.counted, &meter.item)?;
         }
@@ -114,8 +114,9 @@ fn add(value: Decimal, more: Decimal, item: &str) -> Result<Decimal, Unreducible
     value.checked_add(more).ok_or_else(|| Unreducible::TooLarge(item.to_owned()))
 }
 
-type Bucket = (String, String, i32);
-type Reduced = BTreeMap<(Bucket, i16), Decimal>;
+/// Item, dimension and days of retention.
+type Bucket<'a> = (&'a str, &'a str, i32);
+type Reduced<'a> = BTreeMap<(Bucket<'a>, i16), Decimal>;
 
 /// The lines of a day, sorted; what is nothing has no line.
 ///
@@ -139,14 +140,14 @@ enum Span {
     Hour,
 }
 
-fn reduce_span(
-    rules: DayRules<'_>,
-    usage: &[HourlyUsage],
-    keys: &[SeenTogether],
+fn reduce_span<'a>(
+    rules: DayRules<'a>,
+    usage: &'a [HourlyUsage],
+    keys: &'a [SeenTogether],
     span: Span,
 ) -> Result<Vec<DailyLine>, Unreducible> {
     let mut reduced = Reduced::new();
-    let divided = rules.divides_day();
+    let divided = span == Span::Day && rules.divides_day();
     for hourly in usage {
         let meter = rules.meters.get(hourly.meter_id).ok_or(Unreducible::Meter(hourly.meter_id))?;
         let of_day = hourly.hour == 24;
@@ -165,32 +166,32 @@ fn reduce_span(
             0 => rules.retention(meter, &hourly.dimension, hour)?,
             named => named,
         };
-        let bucket = (meter.item.clone(), hourly.dimension.clone(), days);
+        let bucket = (meter.item.as_str(), hourly.dimension.as_str(), days);
         let value = reduced.entry((bucket, hourly.meter_id)).or_default();
         *value = match meter.reduction {
             Reduction::Sum => add(*value, hourly.sum, &meter.item)?,
             Reduction::Max => (*value).max(hourly.max),
         };
     }
-    if divided && span == Span::Day {
+    if divided {
         let of_days = |keys: &&SeenTogether| {
             rules.meters.get(keys.meter_id).is_none_or(|meter| meter.counting == Counting::DistinctDay)
         };
         keys.iter().filter(of_days).try_for_each(|keys| rules.put_keys(keys, &mut reduced))?;
     }
-    let mut lines: BTreeMap<Bucket, Decimal> = BTreeMap::new();
+    let mut lines: BTreeMap<Bucket<'_>, Decimal> = BTreeMap::new();
     for ((bucket, meter_id), value) in reduced {
         let meter = rules.meters.get(meter_id).ok_or(Unreducible::Meter(meter_id))?;
         // Exact: the value is an integer and the divisor 1, 10 or 100.
-        let quantity = value / Decimal::from(meter.divisor);
+        let quantity = if meter.divisor == 1 { value } else { value / Decimal::from(meter.divisor) };
         if quantity >= QUANTITY_LIMIT {
             return Err(Unreducible::TooLarge(meter.item.clone()));
         }
         let line = lines.entry(bucket).or_default();
         *line = (*line).max(quantity);
     }
-    let line = |((item, dimension, retention_days), quantity): (Bucket, Decimal)| {
-        let quantity = quantity.normalize();
+    let line = |((item, dimension, retention_days), quantity): (Bucket<'_>, Decimal)| {
+        let (item, dimension, quantity) = (item.to_owned(), dimension.to_owned(), quantity.normalize());
         DailyLine { item, dimension, retention_days, quantity }
     };
     Ok(lines.into_iter().map(line).filter(|line| !line.quantity.is_zero()).collect())

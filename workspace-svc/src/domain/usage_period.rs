@@ -52,6 +52,20 @@ impl Granularity {
     }
 }
 
+fn first_of_month(day: UsageDate) -> UsageDate {
+    day.plus_days(1 - i64::from(day.date().day()))
+}
+
+/// The calendar months that are whole among the days from first to last: from their first day to the one after their last. Without any, no day.
+pub fn whole_months((first, last): (UsageDate, UsageDate)) -> (UsageDate, UsageDate) {
+    let from = match first_of_month(first) {
+        month if month == first => first,
+        month => first_of_month(month.plus_days(31)),
+    };
+    let until = first_of_month(last.next());
+    if from < until { (from, until) } else { (first, first) }
+}
+
 /// What was used in a period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsedPeriod {
@@ -108,6 +122,23 @@ mod tests {
         let december =
             Granularity::Month.period(day("2026-12-31"), 0, (day("2026-12-01"), day("2027-01-02")));
         assert_eq!(december.1, datetime!(2027-01-01 00:00 +8));
+    }
+
+    #[test]
+    fn months_are_whole_from_their_first_to_their_last_day() {
+        let whole = |first, last| whole_months((day(first), day(last)));
+        assert_eq!(whole("2028-01-01", "2028-02-29"), (day("2028-01-01"), day("2028-03-01")));
+        assert_eq!(whole("2028-01-02", "2028-02-29"), (day("2028-02-01"), day("2028-03-01")));
+        assert_eq!(whole("2028-01-31", "2028-03-30"), (day("2028-02-01"), day("2028-03-01")));
+        assert_eq!(whole("2026-12-01", "2026-12-31"), (day("2026-12-01"), day("2027-01-01")));
+        for (first, last) in [
+            ("2028-02-01", "2028-02-28"),
+            ("2028-01-02", "2028-02-28"),
+            ("2026-11-30", "2026-11-30"),
+            ("2026-11-02", "2026-12-30"),
+        ] {
+            assert_eq!(whole(first, last), (day(first), day(first)), "{first} to {last}");
+        }
     }
 
     #[test]

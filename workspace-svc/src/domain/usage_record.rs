@@ -1,7 +1,5 @@
 //! A record: is it well-formed, of which day, and is it admitted?
 
-use std::fmt::Write as _;
-
 use chassis::civil::{UsageDate, full_hour};
 use chassis::id::WorkspaceId;
 use sha2::{Digest as _, Sha256};
@@ -94,14 +92,22 @@ impl UsageRecord {
     /// Eight bytes of the content, compared only when the id was seen before.
     pub fn fingerprint(&self) -> i64 {
         let micros = self.event_time.unix_timestamp() * 1_000_000 + i64::from(self.event_time.microsecond());
-        let mut content = String::with_capacity(160);
-        // Writing to a string does not fail.
-        let _ = write!(content, "{micros}|{}|{}|{}", self.meter, self.dimension, self.quantity);
-        let digest = Sha256::digest(content.as_bytes());
+        let mut hasher = Sha256::new();
+        hasher.update(itoa::Buffer::new().format(micros));
+        for part in [&self.meter, &self.dimension, itoa::Buffer::new().format(self.quantity)] {
+            hasher.update("|");
+            hasher.update(part);
+        }
+        let digest = hasher.finalize();
         let mut bytes = [0_u8; 8];
         bytes.iter_mut().zip(digest.iter()).for_each(|(place, byte)| *place = *byte);
         i64::from_be_bytes(bytes)
     }
+}
+
+/// Whether any usage of this time may be admitted.
+pub fn is_in_horizon(time: OffsetDateTime, now: OffsetDateTime) -> bool {
+    (now - HORIZON..=now + AHEAD).contains(&time)
 }
 
 /// Whether usage of this time, meter and dimension is admitted, in the order of precedence of the contract.
@@ -120,7 +126,8 @@ pub fn admit<'a>(
     if time > now + AHEAD {
         return Err(UsageRefusal::TooFarAhead);
     }
-    if time < full_hour(intake.created_at) || intake.is_closed_at(time) {
+    let is_before = time < intake.created_at && time < full_hour(intake.created_at);
+    if is_before || intake.is_closed_at(time) {
         return Err(UsageRefusal::WorkspaceClosed);
     }
     let meter = meters.find(meter, UsageDate::of(time)).ok_or(UsageRefusal::UnknownMeter)?;
@@ -231,6 +238,21 @@ mod tests {
         assert!(at(&plain(10, "pv"), noon, None), "a sum has its hours");
         let midnight = Intake { commercial_from: Some(datetime!(2026-11-24 00:00 +8)), ..workspace.clone() };
         assert!(check_count_from(&hosts, &midnight, noon, None).is_ok());
+    }
+
+    #[test]
+    fn a_fingerprint_that_was_stored_is_found_again_for_ever() {
+        let record = UsageRecord {
+            workspace_id: "wksp_01900000-0000-7000-8000-000000000001".parse().unwrap(),
+            event_id: Uuid::from_u128(7),
+            event_time: datetime!(2026-11-30 12:34:56.789012 UTC),
+            meter: "log".to_owned(),
+            dimension: "default".to_owned(),
+            quantity: 42,
+            count_from: None,
+        };
+        // SHA-256 of "1796042096789012|log|default|42".
+        assert_eq!(record.fingerprint().to_be_bytes(), [0x14, 0xd7, 0x1a, 0x09, 0xca, 0x27, 0x60, 0xf3]);
     }
 
     #[test]

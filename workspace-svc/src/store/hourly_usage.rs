@@ -47,24 +47,23 @@ pub async fn list(
     Ok(usage.collect())
 }
 
-/// The hours of a workspace on some days, everything that is accepted: of records and keys their sums, of points the highest revisions.
+/// The hours of a workspace on some days, everything that is accepted: of records and keys their sums, of points the highest revisions. What is folded and
+/// what is not are apart. A row has all hours of a meter: there are thousands in a week, and to read one costs more than to add it.
 pub async fn list_of_days(
     connection: &mut PgConnection,
     workspace_id: WorkspaceId,
     days: &[time::Date],
 ) -> sqlx::Result<Vec<(time::Date, HourlyUsage)>> {
     let rows = sqlx::query!(
-        r#"select usage_date as "usage_date!", meter_id as "meter_id!", dimension as "dimension!", 0 as "retention_days!", hour as "hour!",
-             sum(sum) as "sum!", max(max) as "max!" from (
-             select usage_date, meter_id, dimension, hour, sum, max from workspace.hourly_usage
-             where workspace_id = $1 and usage_date = any($2)
-             union all
-             select usage_date, meter_id, dimension, hour, sum, max from workspace.usage_deltas
-             where workspace_id = $1 and usage_date = any($2)
-           ) as hours group by 1, 2, 3, 5
+        r#"select usage_date as "usage_date!", meter_id as "meter_id!", dimension as "dimension!", 0 as "retention_days!",
+             array_agg(hour) as "hours!", array_agg(sum) as "sums!: Vec<Decimal>", array_agg(max) as "maxima!"
+           from workspace.hourly_usage where workspace_id = $1 and usage_date = any($2) group by 1, 2, 3
+           union all
+           select usage_date, meter_id, dimension, 0, array[hour], array[sum(sum)], array[max(max)]
+           from workspace.usage_deltas where workspace_id = $1 and usage_date = any($2) group by 1, 2, 3, hour
            union all
            (select distinct on (usage_date, meter_id, dimension, retention_days, hour)
-             usage_date, meter_id, dimension, retention_days, hour, quantity, quantity
+             usage_date, meter_id, dimension, retention_days, array[hour], array[quantity::numeric], array[quantity]
            from workspace.usage_points where workspace_id = $1 and usage_date = any($2)
            order by usage_date, meter_id, dimension, retention_days, hour, revision desc)"#,
         workspace_id.uuid(),
@@ -72,11 +71,13 @@ pub async fn list_of_days(
     )
     .fetch_all(connection)
     .await?;
-    let usage = rows.into_iter().map(|row| {
-        let (sum, max) = (row.sum, Decimal::from(row.max));
-        let (meter_id, dimension, hour) = (row.meter_id, row.dimension, row.hour);
-        let retention_days = row.retention_days;
-        (row.usage_date, HourlyUsage { meter_id, dimension, retention_days, hour, sum, max })
+    let usage = rows.into_iter().flat_map(|row| {
+        let (meter_id, dimension, retention_days) = (row.meter_id, row.dimension, row.retention_days);
+        let hours = row.hours.into_iter().zip(row.sums).zip(row.maxima);
+        hours.map(move |((hour, sum), max)| {
+            let (dimension, max) = (dimension.clone(), Decimal::from(max));
+            (row.usage_date, HourlyUsage { meter_id, dimension, retention_days, hour, sum, max })
+        })
     });
     Ok(usage.collect())
 }

@@ -40,9 +40,15 @@ pub async fn insert(
     let dimensions: Vec<_> = day.lines.iter().map(|line| line.dimension.clone()).collect();
     let retentions: Vec<_> = day.lines.iter().map(|line| line.retention_days).collect();
     let quantities: Vec<_> = day.lines.iter().map(|line| line.quantity).collect();
+    // The month's sums grow by what is written, in the same statement.
     sqlx::query!(
-        "insert into workspace.sealed_lines (workspace_id, usage_date, item, dimension, retention_days, quantity) \
-         select $1, $2, l.* from unnest($3::text[], $4::text[], $5::integer[], $6::numeric[]) as l",
+        "with lines as ( \
+           insert into workspace.sealed_lines (workspace_id, usage_date, item, dimension, retention_days, quantity) \
+           select $1, $2, l.* from unnest($3::text[], $4::text[], $5::integer[], $6::numeric[]) as l \
+           returning item, dimension, retention_days, quantity \
+         ) insert into workspace.sealed_months as m (workspace_id, month, item, dimension, retention_days, quantity) \
+         select $1, date_trunc('month', $2::date)::date, item, dimension, retention_days, quantity from lines order by 3, 4, 5 \
+         on conflict on constraint sealed_months_pkey do update set quantity = m.quantity + excluded.quantity",
         day.workspace_id.uuid(),
         day.usage_date.date(),
         &items,
@@ -85,66 +91,88 @@ pub async fn digest(
 pub struct SealedUsage<'a> {
     /// From this day to that one.
     pub range: (UsageDate, UsageDate),
-    /// The lines of a calendar month added up, not of each day; those of a day that changed since are always its own.
-    pub by_month: bool,
+    /// Of these days, which are whole calendar months, only the sums are wanted: from the first to the one after the last.
+    pub months: (UsageDate, UsageDate),
     /// Only of this item.
     pub item: Option<&'a str>,
     /// Only of this index or rule.
     pub dimension: Option<&'a str>,
 }
 
-/// A sealed day, or a line of one or of several.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Sealed days of a workspace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sealed {
-    /// The day, or the first of a month.
-    pub date: Date,
-    /// Something has come late since.
-    pub is_changed: bool,
-    /// None: the day itself.
-    pub line: Option<DailyLine>,
+    /// The days, in order, and whether something has come late to each.
+    pub days: Vec<(Date, bool)>,
+    /// Lines of a day that has not changed, by its date; or sums of a whole month, without its days that have changed, by that of its first.
+    pub unchanged: Vec<(Date, DailyLine)>,
+    /// Lines of days that have changed.
+    pub changed: Vec<(Date, DailyLine)>,
 }
 
-/// Which of a workspace's days are sealed, whether they have changed since, and their lines.
+/// Which of a workspace's days are sealed, whether they have changed since, and their lines. One statement: a day that is sealed meanwhile is in all of
+/// it or in nothing.
 pub async fn list_of_workspace(
     connection: &mut PgConnection,
     workspace_id: WorkspaceId,
     asked: SealedUsage<'_>,
-) -> sqlx::Result<Vec<Sealed>> {
+) -> sqlx::Result<Sealed> {
     let rows = sqlx::query!(
         r#"with days as (
-             select s.usage_date, l.workspace_id is not null as changed,
-               case when $4 and l.workspace_id is null then s.usage_date + 1 - extract(day from s.usage_date)::integer
-                 else s.usage_date end as first_of_period
-             from workspace.sealed_days s
+             select s.usage_date, l.workspace_id is not null as changed from workspace.sealed_days s
              left join workspace.late_usage l on l.workspace_id = s.workspace_id and l.usage_date = s.usage_date
-             where s.workspace_id = $1 and s.usage_date between $2 and $3)
-           select usage_date as "date!", changed as "is_changed!", null as item, null as dimension, null::integer as retention_days,
+             where s.workspace_id = $1 and s.usage_date between $2 and $3),
+           changed as (
+             select l.usage_date, l.item, l.dimension, l.retention_days, l.quantity
+             from workspace.late_usage d join workspace.sealed_lines l on l.workspace_id = $1 and l.usage_date = d.usage_date
+             where d.workspace_id = $1 and d.usage_date between $2 and $3),
+           single as (
+             select usage_date, item, dimension, retention_days, quantity from workspace.sealed_lines
+             where workspace_id = $1 and usage_date between $2 and $4::date - 1
+             union all
+             select usage_date, item, dimension, retention_days, quantity from workspace.sealed_lines
+             where workspace_id = $1 and usage_date between $5 and $3)
+           select null::date as date, null::boolean as changed, array_agg(usage_date order by usage_date) as days,
+             array_agg(changed order by usage_date) as days_changed, null as item, null as dimension, null::integer as retention_days,
              null::numeric as quantity from days
            union all
-           select d.first_of_period, d.changed, l.item, l.dimension, l.retention_days, sum(l.quantity)
-           from days d join workspace.sealed_lines l on l.workspace_id = $1 and l.usage_date = d.usage_date
-           where l.usage_date between $2 and $3 and ($5::text is null or l.item = $5) and ($6::text is null or l.dimension = $6)
-           group by 1, 2, 3, 4, 5"#,
+           select usage_date, true, null, null, item, dimension, retention_days, quantity from changed
+             where ($6::text is null or item = $6) and ($7::text is null or dimension = $7)
+           union all
+           select usage_date, false, null, null, item, dimension, retention_days, quantity from single
+             where usage_date not in (select usage_date from days where changed)
+               and ($6::text is null or item = $6) and ($7::text is null or dimension = $7)
+           union all
+           select month, false, null, null, item, dimension, retention_days, sum(quantity) from (
+             select month, item, dimension, retention_days, quantity from workspace.sealed_months
+             where workspace_id = $1 and month >= $4 and month < $5
+             union all
+             select date_trunc('month', usage_date)::date, item, dimension, retention_days, -quantity from changed
+             where usage_date >= $4 and usage_date < $5) as parts
+             where ($6::text is null or item = $6) and ($7::text is null or dimension = $7)
+           group by 1, 5, 6, 7 having sum(quantity) <> 0"#,
         workspace_id.uuid(),
         asked.range.0.date(),
         asked.range.1.date(),
-        asked.by_month,
+        asked.months.0.date(),
+        asked.months.1.date(),
         asked.item,
         asked.dimension,
     )
     .fetch_all(connection)
     .await?;
-    let sealed = rows.into_iter().map(|row| {
+    let mut sealed = Sealed::default();
+    for row in rows {
+        sealed.days.extend(row.days.into_iter().flatten().zip(row.days_changed.into_iter().flatten()));
         let line = row.item.zip(row.dimension).zip(row.retention_days).zip(row.quantity);
-        let line = line.map(|(((item, dimension), retention_days), quantity)| DailyLine {
-            item,
-            dimension,
-            retention_days,
-            quantity,
-        });
-        Sealed { date: row.date, is_changed: row.is_changed, line }
-    });
-    Ok(sealed.collect())
+        let Some((date, (((item, dimension), retention_days), quantity))) = row.date.zip(line) else {
+            continue;
+        };
+        let line = DailyLine { item, dimension, retention_days, quantity };
+        let lines = if row.changed == Some(true) { &mut sealed.changed } else { &mut sealed.unchanged };
+        lines.push((date, line));
+    }
+    Ok(sealed)
 }
 
 /// Where a page of sealed days ends.

@@ -76,10 +76,13 @@ pub enum Copied {
 /// What every COPY in the binary format begins with: its signature, no flags, no extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const COLUMNS: i16 = 9;
+/// Rows that are sent together.
+const PART_ROWS: usize = 512;
 /// Roughly what a row takes.
 const ROW_BYTES: usize = 120;
-/// PostgreSQL counts days and microseconds from here.
-const EPOCH: OffsetDateTime = time::macros::datetime!(2000-01-01 00:00 UTC);
+/// PostgreSQL counts days and microseconds from 2000-01-01: this day of the Julian calendar, and this second of Unix time.
+const EPOCH_DAY: i32 = 2_451_545;
+const EPOCH_SECOND: i64 = 946_684_800;
 
 /// A column: its length, then its bytes. A length is far below the limit: the longest column has 64 bytes.
 fn put(bytes: &mut Vec<u8>, column: &[u8]) {
@@ -87,9 +90,10 @@ fn put(bytes: &mut Vec<u8>, column: &[u8]) {
     bytes.extend_from_slice(column);
 }
 
-fn put_row(bytes: &mut Vec<u8>, record: &NewRecord<'_>) -> Result<(), std::num::TryFromIntError> {
-    let day = i32::try_from((record.key.usage_date.date() - EPOCH.date()).whole_days())?;
-    let micros = i64::try_from((record.event_time - EPOCH).whole_microseconds())?;
+fn put_row(bytes: &mut Vec<u8>, record: &NewRecord<'_>) {
+    let day = record.key.usage_date.date().to_julian_day() - EPOCH_DAY;
+    let seconds = record.event_time.unix_timestamp() - EPOCH_SECOND;
+    let micros = seconds * 1_000_000 + i64::from(record.event_time.microsecond());
     bytes.extend_from_slice(&COLUMNS.to_be_bytes());
     put(bytes, record.key.event_id.as_bytes());
     put(bytes, record.key.workspace_id.uuid().as_bytes());
@@ -100,7 +104,6 @@ fn put_row(bytes: &mut Vec<u8>, record: &NewRecord<'_>) -> Result<(), std::num::
     put(bytes, &record.meter_id.to_be_bytes());
     put(bytes, &[u8::from(record.is_late)]);
     put(bytes, record.dimension.as_bytes());
-    Ok(())
 }
 
 /// Writes records, none of which is there. If one is, the transaction can only be rolled back.
@@ -112,15 +115,21 @@ pub async fn copy_new<'a>(
         return Ok(Copied::All);
     }
     let count = records.len();
-    let mut bytes = Vec::with_capacity(HEADER.len() + count.saturating_mul(ROW_BYTES));
-    bytes.extend_from_slice(HEADER);
-    for record in records {
-        put_row(&mut bytes, &record).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    }
-    bytes.extend_from_slice(&(-1_i16).to_be_bytes());
     let sql = "copy workspace.usage_records (event_id, workspace_id, usage_date, event_time, quantity, fingerprint, meter_id, is_late, \
                dimension) from stdin (format binary)";
     let mut copy = connection.copy_in_raw(sql).await?;
+    let mut bytes = Vec::with_capacity(HEADER.len() + count.min(PART_ROWS).saturating_mul(ROW_BYTES));
+    bytes.extend_from_slice(HEADER);
+    // PostgreSQL writes one part while the next is made.
+    for (place, record) in records.enumerate() {
+        put_row(&mut bytes, &record);
+        if (place + 1).is_multiple_of(PART_ROWS) {
+            copy.send(bytes.as_slice()).await?;
+            bytes.clear();
+            tokio::task::yield_now().await;
+        }
+    }
+    bytes.extend_from_slice(&(-1_i16).to_be_bytes());
     copy.send(bytes).await?;
     match copy.finish().await {
         Ok(copied) if usize::try_from(copied) == Ok(count) => Ok(Copied::All),

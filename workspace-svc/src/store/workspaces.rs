@@ -1,7 +1,8 @@
 //! `workspace.workspaces`
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
+use chassis::civil::UsageDate;
 use chassis::failure::Corrupt;
 use chassis::id::{BillingAccountId, ConsoleAccountId, WorkspaceId};
 use chassis::site::Site;
@@ -141,30 +142,40 @@ pub async fn list(
     rows.into_iter().map(|row| Ok(Workspace::try_from(row)?)).collect()
 }
 
+/// What decides whether usage is taken, by workspace.
+pub type Intakes = HashMap<WorkspaceId, Intake, foldhash::fast::RandomState>;
+
 /// What decides whether usage of each of these is taken; one that is not there is not in the answer.
-pub async fn intakes(
+pub async fn intakes(connection: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Intakes> {
+    Ok(hold_intakes(connection, &BTreeSet::new(), ids).await?.1)
+}
+
+/// Holds the fences of days, as `day_fences::hold_open` does, and then looks: which of the days are closed, and what decides whether usage of these
+/// workspaces is taken.
+pub async fn hold_intakes(
     connection: &mut PgConnection,
+    days: &BTreeSet<UsageDate>,
     ids: &[Uuid],
-) -> sqlx::Result<HashMap<WorkspaceId, Intake>> {
+) -> sqlx::Result<(HashSet<UsageDate>, Intakes)> {
+    let dates: Vec<time::Date> = days.iter().map(|day| day.date()).collect();
     let rows = sqlx::query!(
-        r#"select w.workspace_id as "workspace_id!", w.site as "site!", w.created_at as "created_at!", w.commercial_from, p.cause, p.currency,
-             p.period_from, p.period_until
-           from workspace.workspaces w left join (
-             select workspace_id, cause, null as currency, closed_from as period_from, closed_until as period_until
-               from workspace.closures where workspace_id = any($1)
-             union all
-             select workspace_id, null, currency, effective_from, effective_until from workspace.bindings where workspace_id = any($1)
-           ) as p using (workspace_id) where w.workspace_id = any($1)"#,
+        "select closed_date, workspace_id, site, created_at, commercial_from, cause, currency, period_from, period_until \
+         from workspace.hold_intakes($1, $2)",
+        &dates,
         ids,
     )
     .fetch_all(connection)
     .await?;
-    let mut intakes: HashMap<WorkspaceId, Intake> = HashMap::new();
+    let mut closed = HashSet::new();
+    let mut intakes = Intakes::default();
     for row in rows {
-        let corrupt = |problem: &str| Corrupt::new("workspaces", row.workspace_id, problem);
-        let site = Site::from_word(&row.site).map_err(|_| corrupt("site"))?;
-        let intake = intakes.entry(WorkspaceId::from_uuid(row.workspace_id)).or_insert_with(|| Intake {
-            created_at: row.created_at,
+        closed.extend(days.iter().filter(|day| Some(day.date()) == row.closed_date));
+        let Some(workspace_id) = row.workspace_id else { continue };
+        let corrupt = |problem: &str| Corrupt::new("workspaces", workspace_id, problem);
+        let site = row.site.and_then(|site| Site::from_word(&site).ok()).ok_or_else(|| corrupt("site"))?;
+        let created_at = row.created_at.ok_or_else(|| corrupt("created_at"))?;
+        let intake = intakes.entry(WorkspaceId::from_uuid(workspace_id)).or_insert_with(|| Intake {
+            created_at,
             commercial_from: row.commercial_from,
             closures: Vec::new(),
             site_class: site.class(),
@@ -180,7 +191,7 @@ pub async fn intakes(
             intake.payers.push((from, row.period_until, currency));
         }
     }
-    Ok(intakes)
+    Ok((closed, intakes))
 }
 
 /// Several, in no order; one that is not there is not in the answer.
