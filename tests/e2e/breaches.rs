@@ -222,10 +222,11 @@ pub const WORKSPACE: &[(&str, &str, Breach)] = &[
     ("sealed_days", "sealed_days_currency_check", Set("currency = 'EUR'")),
     ("sealed_days", "sealed_days_digest_check", Set("canonical = 'x'")),
     ("sealed_days", "sealed_days_site_class_check", Set("site_class = 'X'")),
+    ("sealed_lines", "sealed_lines_month_check", Set("month = '2020-01-01'")),
     ("sealed_lines", "sealed_lines_quantity_check", Set("quantity = 0")),
     ("sealed_months", "sealed_months_month_check", Set("month = '2020-01-02'")),
     ("sealed_months", "sealed_months_quantity_check", Set("quantity = 0")),
-    ("sealed_lines", "sealed_lines_sealed_day_fkey", Set("usage_date = '2020-01-01'")),
+    ("sealed_lines", "sealed_lines_sealed_day_fkey", Set("usage_date = '2020-01-01', month = '2020-01-01'")),
 ];
 
 pub const BILLING: &[(&str, &str, Breach)] = &[

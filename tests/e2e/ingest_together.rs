@@ -1,5 +1,7 @@
 //! Batches of many callers are committed together; each hears of its own records, and nothing is counted twice.
 
+use chassis::civil::UsageDate;
+use sqlx::Connection as _;
 use tallystick_proto::common::v1::ErrorReason;
 use tallystick_proto::workspace::v1::{
     UsageRecord, UsageServiceIngestBatchRequest, UsageServiceIngestBatchResponse,
@@ -60,4 +62,43 @@ async fn callers_at_once_count_each_record_once_and_hear_of_their_own() {
         .await
         .unwrap();
     assert_eq!(counted, i64::try_from(PAIRS).unwrap());
+}
+
+/// A writer that waits for a lock keeps nobody else waiting, however few they are: somebody holds the fence of one day, and usage of the next is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_lock_of_one_day_keeps_no_other_waiting() {
+    let world = World::new().await.unwrap();
+    let own = world.customer("patient").await.unwrap();
+    let next = own.day.plus_days(1);
+    world.clients.advance_to(next.start() + Duration::hours(2)).await.unwrap();
+    let send = |day: UsageDate| {
+        let time = day.start() + Duration::HOUR;
+        let record = own.journey.record(own.workspace(), &day.to_string(), time, ("pv", "", "1"));
+        let mut usage = world.clients.usage.clone();
+        let request = UsageServiceIngestBatchRequest { records: vec![record] };
+        tokio::spawn(async move { usage.ingest_batch(request).await.unwrap().into_inner().accepted_count })
+    };
+    let mut admin = world.scratch.admin().await.unwrap();
+    let mut tx = admin.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock(3489, $1)")
+        .bind(own.day.date().to_julian_day())
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let blocked = send(own.day);
+    // The writer is there, and waits.
+    loop {
+        let waiting =
+            "select count(*) from pg_locks where locktype = 'advisory' and classid = 3489 and not granted";
+        let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut *tx).await.unwrap();
+        if count > 0 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(send(next).await.unwrap(), 1);
+    assert!(!blocked.is_finished());
+    tx.rollback().await.unwrap();
+    assert_eq!(blocked.await.unwrap(), 1);
+    world.reconcile().await.unwrap();
 }

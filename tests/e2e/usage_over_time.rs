@@ -355,7 +355,8 @@ async fn a_month_is_the_sum_of_its_days_and_of_what_came_late() {
         UsageServiceQueryRequest { item: "pv".to_owned(), ..asked(&own, first, last, Granularity::Month) };
     assert_eq!(brief(&query(&world, only).await.lines), ["pv 150"]);
     let mut compared = 0;
-    for from in [own.day.plus_days(-75), own.day.plus_days(-40), first.plus_days(-1), first, days[1], days[2]] {
+    for from in [own.day.plus_days(-75), own.day.plus_days(-40), first.plus_days(-1), first, days[1], days[2]]
+    {
         for to in [own.day.plus_days(-39), first, days[1], last.plus_days(-1), last, next] {
             if to < from {
                 continue;

@@ -1,6 +1,6 @@
 -- What a workspace used in a month, added up when its days are sealed, so that a year is read from a dozen rows; and the two questions of ingest in one.
 -- Locks: no day is sealed while what is there is added up. Size: one row per workspace, month, item, dimension and retention.
--- Roll-out: processes of the version before must be stopped first: they seal days that are never added up.
+-- Roll-out: processes of the version before seal nothing any more, since their lines lack the month; the new ones go on with what they began.
 lock table workspace.sealed_lines in share row exclusive mode;
 create table workspace.sealed_months (
     workspace_id uuid not null,
@@ -15,8 +15,13 @@ create table workspace.sealed_months (
 );
 comment on table workspace.sealed_months is 'What the sealed lines of a calendar month add up to, written with them; kept as long as they are; distributed by workspace_id';
 comment on column workspace.sealed_months.month is 'Its first day';
+alter table workspace.sealed_lines add column month date;
+update workspace.sealed_lines set month = date_trunc('month', usage_date)::date;
+alter table workspace.sealed_lines alter column month set not null;
+alter table workspace.sealed_lines add constraint sealed_lines_month_check check (month = date_trunc('month', usage_date)::date);
+comment on column workspace.sealed_lines.month is 'In whose sums it is: who writes a line without them is refused';
 insert into workspace.sealed_months (workspace_id, month, item, dimension, retention_days, quantity)
-    select workspace_id, date_trunc('month', usage_date)::date, item, dimension, retention_days, sum(quantity)
+    select workspace_id, month, item, dimension, retention_days, sum(quantity)
     from workspace.sealed_lines group by 1, 2, 3, 4, 5;
 grant select, insert, update (quantity) on workspace.sealed_months to tallystick_workspace_app;
 

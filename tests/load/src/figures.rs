@@ -11,7 +11,7 @@ pub struct Figures {
     pub calls: Vec<Duration>,
     /// How long the part took.
     pub elapsed: Duration,
-    /// How long cores were busy meanwhile, whoever kept them so; zero where the system does not tell.
+    /// How long cores were busy meanwhile, whoever kept them so; zero where that was not measured.
     pub busy: Duration,
 }
 
@@ -63,8 +63,10 @@ impl Figures {
         );
         let [p50, p99, p999] = [500, 990, 999].map(|per_mille| millis(self.within(per_mille)));
         println!("  ack p50 {p50} ms, p99 {p99} ms, p99.9 {p999} ms");
-        let nanos = i64::try_from(self.busy.as_nanos()).unwrap_or(i64::MAX);
-        println!("  {} us of a core per record, of all that runs here", each(nanos / 1_000, self.records));
+        if self.busy > Duration::ZERO {
+            let micros = i64::try_from(self.busy.as_micros()).unwrap_or(i64::MAX);
+            println!("  {} us of a core per record, of all that runs here", each(micros, self.records));
+        }
     }
 }
 

@@ -22,7 +22,7 @@ const QUERIES_MAX: usize = 1_024;
 /// Records per batch of what is written meanwhile.
 const BATCH: usize = 1_000;
 
-/// Every item on every day, by hour and as sealed: what a workspace has that was busy for 13 months.
+/// Every item on every day, by hour and as sealed: what a workspace has that was busy for 13 months. To some days something came late.
 const HISTORY: &str = "do $$ begin \
       perform workspace.make_usage_partition(d::date) from generate_series(current_date - 400, current_date, interval '1 month') as d; \
     end $$; \
@@ -36,17 +36,20 @@ const HISTORY: &str = "do $$ begin \
       select w.workspace_id, d::date, gen_random_uuid(), 'CNY', 'CHINA', d, 'load', sha256('load'), now() \
       from (select workspace_id from workspace.workspaces order by workspace_id limit 5) as w, \
         generate_series($1::date - 396, $1::date - 1, interval '1 day') as d on conflict do nothing; \
-    insert into workspace.sealed_lines (workspace_id, usage_date, item, dimension, retention_days, quantity) \
-      select s.workspace_id, s.usage_date, m.item, m.meter_id::text, 14, 24000 from workspace.sealed_days s, workspace.meters m \
+    insert into workspace.sealed_lines (workspace_id, usage_date, month, item, dimension, retention_days, quantity) \
+      select s.workspace_id, s.usage_date, date_trunc('month', s.usage_date)::date, m.item, m.meter_id::text, 14, 24000 from workspace.sealed_days s, workspace.meters m \
       where m.meter_id <= 12 and s.canonical = 'load' on conflict do nothing; \
     insert into workspace.sealed_months (workspace_id, month, item, dimension, retention_days, quantity) \
-      select l.workspace_id, date_trunc('month', l.usage_date)::date, l.item, l.dimension, l.retention_days, sum(l.quantity) \
+      select l.workspace_id, l.month, l.item, l.dimension, l.retention_days, sum(l.quantity) \
       from workspace.sealed_lines l join workspace.sealed_days s using (workspace_id, usage_date) where s.canonical = 'load' \
       group by 1, 2, 3, 4, 5 on conflict do nothing; \
     update workspace.workspaces w set created_at = w.created_at - interval '400 days', commercial_from = w.commercial_from - interval '400 days' \
       where exists (select 1 from workspace.sealed_days s where s.workspace_id = w.workspace_id and s.canonical = 'load'); \
     update workspace.retention_policies p set effective_from = p.effective_from - interval '400 days' \
-      where exists (select 1 from workspace.sealed_days s where s.workspace_id = p.workspace_id and s.canonical = 'load')";
+      where exists (select 1 from workspace.sealed_days s where s.workspace_id = p.workspace_id and s.canonical = 'load'); \
+    insert into workspace.late_usage (workspace_id, usage_date, record_count, point_count, key_count, void_count, first_at, last_at) \
+      select workspace_id, usage_date, 1, 0, 0, 0, now(), now() from workspace.sealed_days \
+      where canonical = 'load' and $1::date - usage_date in (1, 3, 10, 20, 33, 70) on conflict do nothing";
 /// History is old: what became of its pages has long been written down.
 const SETTLE: &str = "vacuum (analyze) workspace.hourly_usage, workspace.sealed_days, workspace.sealed_lines, \
     workspace.sealed_months";

@@ -40,7 +40,7 @@ pub struct Stage {
     cluster: Cluster,
     database: String,
     /// The services', apart from that of the load: whoever uses them is another process.
-    runtime: Runtime,
+    _runtime: Services,
     stack: Stack,
     producers: Vec<Clients>,
     place: AtomicUsize,
@@ -69,8 +69,8 @@ impl Stage {
             mail,
             workers_paused: &workers_paused,
         };
-        let runtime = Builder::new_multi_thread().enable_all().build()?;
-        let stack = tokio::task::block_in_place(|| runtime.block_on(Stack::start(config)))?;
+        let runtime = Services(Some(Builder::new_multi_thread().enable_all().build()?));
+        let stack = runtime.start(config)?;
         let clients = stack.clients()?;
         let workspaces = workspaces(&clients, workspace_count.max(1)).await?;
         let signer = stack.signers.get(2).context("there is no producer")?;
@@ -82,7 +82,7 @@ impl Stage {
             cluster,
             database,
             producers: producers?,
-            runtime,
+            _runtime: runtime,
             stack,
             place,
             workspaces: workspaces.into(),
@@ -184,9 +184,26 @@ impl Stage {
     /// Stops the services and drops the database.
     pub async fn close(self) -> anyhow::Result<()> {
         self.stack.stop().await?;
-        self.runtime.shutdown_background();
         chassis::scratch::drop_database(&self.cluster.server, &self.database).await?;
         self.cluster.stop()
+    }
+}
+
+/// Where the services run. It is let go from inside of another runtime, which must not wait for it.
+struct Services(Option<Runtime>);
+
+impl Services {
+    fn start(&self, config: StackConfig<'_>) -> anyhow::Result<Stack> {
+        let runtime = self.0.as_ref().context("the services' runtime is gone")?;
+        tokio::task::block_in_place(|| runtime.block_on(Stack::start(config)))
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chassis::failure::Failure;
 use sqlx::{Postgres, pool::PoolConnection};
@@ -18,6 +19,8 @@ const WRITERS: usize = 2;
 /// Records that wait before another writer begins beside the first: until then they go together when the first is done. A transaction takes as much of a
 /// core as half as many records do, and whoever reads meanwhile waits for that core.
 const ANOTHER_WRITER_FROM: usize = 1_000;
+/// A batch that has waited so long asks for another writer, however little waits.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Records that are committed together; a batch that has more is committed by itself.
 const RECORDS_MAX: usize = 5_000;
 /// Records of one caller that may wait; more are refused.
@@ -71,12 +74,10 @@ impl Lines {
         true
     }
 
-    /// Whether what waits is worth a writer more; if so, it is counted.
-    fn add_writer(&mut self) -> bool {
-        let wanted = match self.writers {
-            0 => !self.turns.is_empty(),
-            writers => writers < WRITERS && self.records >= ANOTHER_WRITER_FROM,
-        };
+    /// Whether what waits is worth a writer more; if so, it is counted. Too long is waited for one that waits itself, for a lock that concerns only some.
+    fn add_writer(&mut self, too_long: bool) -> bool {
+        let much = self.writers == 0 || too_long || self.records >= ANOTHER_WRITER_FROM;
+        let wanted = much && self.writers < WRITERS && !self.turns.is_empty();
         self.writers += usize::from(wanted);
         wanted
     }
@@ -131,21 +132,25 @@ pub async fn ingest_together(app: &App, caller: &str, parsed: Parsed) -> Answer 
     if !app.queue.lines().put(caller, Waiting { parsed, answer }) {
         return Err(Failure::Rejected(IngestRejection::LineFull { records_max: LINE_RECORDS_MAX }));
     }
-    start_writer(app);
-    match answered.await {
-        Ok(answer) => answer,
-        Err(_) => Err(chassis::bug!("a batch was taken and not answered")),
+    let mut answered = answered;
+    start_writer(app, false);
+    loop {
+        match tokio::time::timeout(PATIENCE, &mut answered).await {
+            Ok(Ok(answer)) => return answer,
+            Ok(Err(_)) => return Err(chassis::bug!("a batch was taken and not answered")),
+            Err(_) => start_writer(app, true),
+        }
     }
 }
 
 /// Starts a writer, if what waits is worth one: each goes on until nothing waits, with one connection.
-fn start_writer(app: &App) {
-    if !app.queue.lines().add_writer() {
+fn start_writer(app: &App, too_long: bool) {
+    if !app.queue.lines().add_writer(too_long) {
         return;
     }
     let app = app.clone();
     let write = async move {
-        let mut leaving = Leaving(&app.queue, true);
+        let mut leaving = Leaving(&app, true);
         let mut kept = None;
         loop {
             let Some(taken) = app.queue.lines().take_or_leave() else { break };
@@ -156,13 +161,14 @@ fn start_writer(app: &App) {
     tokio::spawn(write.instrument(tracing::info_span!("app.ingest_together")));
 }
 
-/// A writer that panics leaves all the same: the next batch starts another.
-struct Leaving<'a>(&'a Queue, bool);
+/// A writer that panics leaves all the same, and another goes on.
+struct Leaving<'a>(&'a App, bool);
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         if self.1 {
-            self.0.lines().writers -= 1;
+            self.0.queue.lines().writers -= 1;
+            start_writer(self.0, false);
         }
     }
 }
@@ -241,20 +247,23 @@ mod tests {
     #[test]
     fn a_second_writer_begins_when_much_waits() {
         let mut lines = Lines::default();
-        assert!(!lines.add_writer(), "nothing waits");
+        assert!(!lines.add_writer(false), "nothing waits");
         assert!(lines.put("one", waiting(10)));
-        assert!(lines.add_writer());
+        assert!(lines.add_writer(false));
         assert!(lines.put("one", waiting(ANOTHER_WRITER_FROM - 11)));
-        assert!(!lines.add_writer(), "little waits");
+        assert!(!lines.add_writer(false), "little waits");
         assert!(lines.put("two", waiting(1)));
-        assert!(lines.add_writer());
+        assert!(lines.add_writer(false));
         assert!(lines.put("two", waiting(5_000)));
-        assert!(!lines.add_writer(), "as many as may");
+        assert!(!lines.add_writer(true), "as many as may");
         assert_eq!(lines.records, ANOTHER_WRITER_FROM + 5_000);
         assert!(lines.take_or_leave().is_some() && lines.take_or_leave().is_some());
         assert_eq!((lines.records, lines.writers), (0, 2));
         assert!(lines.take_or_leave().is_none() && lines.take_or_leave().is_none());
-        assert!(lines.put("one", waiting(1)) && lines.add_writer());
+        assert!(!lines.add_writer(true), "nothing waits, however long");
+        assert!(lines.put("one", waiting(1)) && lines.add_writer(false));
+        assert!(!lines.add_writer(false), "little waits, and not for long");
+        assert!(lines.add_writer(true));
     }
 
     #[test]

@@ -100,7 +100,8 @@ pub async fn ingest_usage(
     connection: &mut PgConnection,
     parsed: &[Result<UsageRecord, UsageRefusal>],
 ) -> Result<Ingested, Failure<IngestRejection>> {
-    let (meters, sellables) = (app.meters().await?, app.sellables().await?);
+    let meters = app.meters_over(connection).await?;
+    let sellables = app.sellables_over(connection).await?;
     for _ in 0..TRIES_MAX {
         if let Some(ingested) = commit(app, connection, (&meters, &sellables), parsed).await? {
             fault::point("ingest.committed");

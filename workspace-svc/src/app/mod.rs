@@ -85,10 +85,15 @@ impl App {
     async fn meters(&self) -> sqlx::Result<Arc<Meters>> {
         match self.meters.get() {
             Ok(meters) => Ok(meters),
-            Err(changes) => {
-                let meters = store::meters::list(&mut *self.pool.acquire().await?).await?;
-                Ok(self.meters.put(changes, meters))
-            }
+            Err(_) => self.meters_over(&mut *self.pool.acquire().await?).await,
+        }
+    }
+
+    /// The same, for one who has a connection: whoever holds one and waits for another may wait for one who does so too.
+    async fn meters_over(&self, connection: &mut PgConnection) -> sqlx::Result<Arc<Meters>> {
+        match self.meters.get() {
+            Ok(meters) => Ok(meters),
+            Err(changes) => Ok(self.meters.put(changes, store::meters::list(connection).await?)),
         }
     }
 
@@ -96,10 +101,15 @@ impl App {
     async fn sellables(&self) -> sqlx::Result<Arc<Sellables>> {
         match self.sellables.get() {
             Ok(sellables) => Ok(sellables),
-            Err(changes) => {
-                let sellables = store::sellable_items::list(&mut *self.pool.acquire().await?).await?;
-                Ok(self.sellables.put(changes, sellables))
-            }
+            Err(_) => self.sellables_over(&mut *self.pool.acquire().await?).await,
+        }
+    }
+
+    /// The same, for one who has a connection.
+    async fn sellables_over(&self, connection: &mut PgConnection) -> sqlx::Result<Arc<Sellables>> {
+        match self.sellables.get() {
+            Ok(sellables) => Ok(sellables),
+            Err(changes) => Ok(self.sellables.put(changes, store::sellable_items::list(connection).await?)),
         }
     }
 

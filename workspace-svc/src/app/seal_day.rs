@@ -122,34 +122,45 @@ async fn finish(app: &App, day: UsageDate) -> Result<Manifest, Failure<SealRejec
 async fn seal_failed(app: &App, day: UsageDate) -> Result<Manifest, Failure<SealRejection>> {
     let mut after = None;
     loop {
-        let page = store::seal_failures::list(&mut *app.pool.acquire().await?, day, after, CHUNK).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.workspace_id);
-        for failure in &page {
-            seal_again(app, day, failure.workspace_id).await?;
-            fault::point("seal.again");
+        after = seal_again(app, day, after).await?;
+        fault::point("seal.again");
+        if after.is_none() {
+            break;
         }
     }
     manifest_of(&mut *app.pool.acquire().await?, day).await
 }
 
-/// In a transaction of its own: the workspace goes from the failures to the sealed days, and the manifest with it.
-async fn seal_again(app: &App, day: UsageDate, id: WorkspaceId) -> Result<(), Failure<SealRejection>> {
+/// In one transaction some workspaces go from the failures to the sealed days, and the manifest with them. Answers the last that was tried; none is left
+/// after None.
+async fn seal_again(
+    app: &App,
+    day: UsageDate,
+    after: Option<WorkspaceId>,
+) -> Result<Option<WorkspaceId>, Failure<SealRejection>> {
     let meters = app.meters().await?;
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
     store::day_fences::hold_seal(&mut tx, day).await?;
-    if store::sealed_days::digest(&mut tx, id, day).await?.is_some() {
-        return Ok(());
+    let failures = store::seal_failures::list(&mut tx, day, after, CHUNK).await?;
+    let ids: Vec<WorkspaceId> = failures.iter().map(|failure| failure.workspace_id).collect();
+    if ids.is_empty() {
+        return Ok(None);
     }
-    if seal_workspaces(&mut tx, day, &[id], &meters, now).await? == 1 {
-        store::seal_failures::delete(&mut tx, day, id).await?;
-        if !write_manifest(&mut tx, day, now).await? {
-            return Err(chassis::bug!("the manifest of {day} does not count {id}"));
+    let sealed_count = seal_workspaces(&mut tx, day, &ids, &meters, now).await?;
+    if sealed_count > 0 {
+        let deleted = store::seal_failures::delete_sealed(&mut tx, day, &ids).await?;
+        if usize::try_from(deleted) != Ok(sealed_count) || !write_manifest(&mut tx, day, now).await? {
+            return Err(chassis::bug!(
+                "{sealed_count} workspaces of {day} were sealed, {deleted} had failed"
+            ));
         }
     }
     tx.commit().await?;
-    Ok(())
+    if sealed_count > 0 {
+        tracing::warn!(%day, sealed_count, "workspaces that had failed are sealed: another bill run of the day bills them");
+    }
+    Ok(ids.last().copied())
 }
 
 /// Of what is sealed by now and what has failed. False when the one that is there stays.

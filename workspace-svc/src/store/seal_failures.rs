@@ -31,20 +31,22 @@ pub async fn upsert(
     .map(drop)
 }
 
-/// Takes a workspace off the list, once it is sealed.
-pub async fn delete(
+/// Takes those of these off the list that are sealed by now; answers how many there were.
+pub async fn delete_sealed(
     connection: &mut PgConnection,
     day: UsageDate,
-    workspace_id: WorkspaceId,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "delete from workspace.seal_failures where workspace_id = $1 and usage_date = $2",
-        workspace_id.uuid(),
+    ids: &[WorkspaceId],
+) -> sqlx::Result<u64> {
+    let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
+    let done = sqlx::query!(
+        "delete from workspace.seal_failures f where f.usage_date = $1 and f.workspace_id = any($2) and exists (select 1 \
+           from workspace.sealed_days s where s.workspace_id = f.workspace_id and s.usage_date = f.usage_date)",
         day.date(),
+        &ids,
     )
     .execute(connection)
-    .await
-    .map(drop)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// The failures of a day, in order of workspace id.

@@ -43,11 +43,11 @@ pub async fn insert(
     // The month's sums grow by what is written, in the same statement.
     sqlx::query!(
         "with lines as ( \
-           insert into workspace.sealed_lines (workspace_id, usage_date, item, dimension, retention_days, quantity) \
-           select $1, $2, l.* from unnest($3::text[], $4::text[], $5::integer[], $6::numeric[]) as l \
-           returning item, dimension, retention_days, quantity \
+           insert into workspace.sealed_lines (workspace_id, usage_date, month, item, dimension, retention_days, quantity) \
+           select $1, $2, date_trunc('month', $2::date)::date, l.* from unnest($3::text[], $4::text[], $5::integer[], $6::numeric[]) as l \
+           returning month, item, dimension, retention_days, quantity \
          ) insert into workspace.sealed_months as m (workspace_id, month, item, dimension, retention_days, quantity) \
-         select $1, date_trunc('month', $2::date)::date, item, dimension, retention_days, quantity from lines order by 3, 4, 5 \
+         select $1, month, item, dimension, retention_days, quantity from lines order by 3, 4, 5 \
          on conflict on constraint sealed_months_pkey do update set quantity = m.quantity + excluded.quantity",
         day.workspace_id.uuid(),
         day.usage_date.date(),
