@@ -272,6 +272,8 @@ async fn a_rebind_needs_the_same_enterprise_one_currency_no_arrears_and_an_open_
         BindingServiceUnbindRequest { request_id: id(19), workspace_id: first.workspace().to_owned() };
     refusal(world.clients.bindings.clone().unbind(unbind).await, "ARREARS_OUTSTANDING");
     first.journey.top_up(first.payer(), tests::cny("100.00")).await.unwrap();
+    // Until the order to unlock has arrived, the answer is to ask again.
+    world.quiet().await.unwrap();
     // An operator may change the currency (DEC-53).
     let from = rebind(&world, first.workspace(), &dollars, 20).await.unwrap();
     assert_eq!(from, first.day.next().end());
