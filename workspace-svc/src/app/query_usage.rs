@@ -106,7 +106,8 @@ pub async fn query_usage(app: &App, asked: &Asked) -> Result<Option<Used>, Failu
     let id = asked.workspace_id;
     let by_hour = asked.granularity == Granularity::Hour;
     // By hour those of sealed days are asked for too: the lines of a day do not tell its hours.
-    let is_likely_open = |day: &UsageDate| by_hour || *day >= app.today().plus_days(-1);
+    let yesterday = app.today().plus_days(-1);
+    let is_likely_open = |day: &UsageDate| by_hour || *day >= yesterday;
     let likely: Vec<UsageDate> = asked.days().filter(is_likely_open).collect();
     // None needs another's answer: a policy never changes what is over, and of a day that turns out to be sealed the hours are left out. Each has a
     // connection while it asks and gives it back, so that none waits for one that another holds.
