@@ -19,6 +19,11 @@ const WRITERS: usize = 2;
 /// Records that wait before another writer begins beside the first: until then they go together when the first is done. A transaction takes as much of a
 /// core as half as many records do, and whoever reads meanwhile waits for that core.
 const ANOTHER_WRITER_FROM: usize = 1_000;
+/// A writer that finds nothing waits so long for more, with its connection: the same few processes of the database write then, which have mapped its memory.
+/// A connection that idled no longer is used without asking it first.
+const LINGER: Duration = Duration::from_secs(1);
+/// In a pool with fewer connections a writer gives its own back at once: others would wait for it.
+const LINGER_FROM_CONNECTIONS: u32 = 6;
 /// A batch that has waited so long asks for another writer, however little waits.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Records that are committed together; a batch that has more is committed by itself.
@@ -47,6 +52,8 @@ struct Lines {
     /// Of all lines.
     records: usize,
     writers: usize,
+    /// Writers that have nothing to do and are not counted; the last one is woken first.
+    lingering: Vec<oneshot::Sender<()>>,
 }
 
 #[derive(Default)]
@@ -90,6 +97,23 @@ impl Lines {
             return None;
         }
         Some(taken)
+    }
+
+    /// For a writer that finds nothing: told when it is wanted again, and counted by then.
+    fn linger(&mut self) -> oneshot::Receiver<()> {
+        let (wake, woken) = oneshot::channel();
+        self.lingering.push(wake);
+        woken
+    }
+
+    /// Wakes a writer that lingers. False: none does.
+    fn wake(&mut self) -> bool {
+        while let Some(wake) = self.lingering.pop() {
+            if wake.send(()).is_ok() {
+                return true;
+            }
+        }
+        false
     }
 
     /// The next that go together, one of each caller's line in turn; a line keeps its order.
@@ -143,22 +167,40 @@ pub async fn ingest_together(app: &App, caller: &str, parsed: Parsed) -> Answer 
     }
 }
 
-/// Starts a writer, if what waits is worth one: each goes on until nothing waits, with one connection.
+/// Starts a writer or wakes one, if what waits is worth it: each goes on until nothing waits, with one connection.
 fn start_writer(app: &App, too_long: bool) {
-    if !app.queue.lines().add_writer(too_long) {
-        return;
+    {
+        let mut lines = app.queue.lines();
+        if !lines.add_writer(too_long) || lines.wake() {
+            return;
+        }
     }
     let app = app.clone();
     let write = async move {
         let mut leaving = Leaving(&app, true);
         let mut kept = None;
         loop {
-            let Some(taken) = app.queue.lines().take_or_leave() else { break };
-            Box::pin(write_together(&app, &mut kept, taken)).await;
+            let taken = app.queue.lines().take_or_leave();
+            leaving.1 = taken.is_some();
+            match taken {
+                Some(taken) => Box::pin(write_together(&app, &mut kept, taken)).await,
+                None if is_woken(&app).await => leaving.1 = true,
+                None => return,
+            }
         }
-        leaving.1 = false;
     };
     tokio::spawn(write.instrument(tracing::info_span!("app.ingest_together")));
+}
+
+/// Lingers; false after a while, and when the service stops.
+async fn is_woken(app: &App) -> bool {
+    if app.pool.options().get_max_connections() < LINGER_FROM_CONNECTIONS {
+        return false;
+    }
+    let mut woken = app.queue.lines().linger();
+    let lingered = app.pool.close_event().do_until(tokio::time::timeout(LINGER, &mut woken)).await;
+    woken.close();
+    matches!(lingered, Ok(Ok(Ok(())))) || woken.try_recv().is_ok()
 }
 
 /// A writer that panics leaves all the same, and another goes on.
@@ -264,6 +306,19 @@ mod tests {
         assert!(lines.put("one", waiting(1)) && lines.add_writer(false));
         assert!(!lines.add_writer(false), "little waits, and not for long");
         assert!(lines.add_writer(true));
+    }
+
+    #[test]
+    fn the_last_writer_that_lingers_is_woken_first() {
+        let mut lines = Lines::default();
+        assert!(!lines.wake(), "none does");
+        let (mut first, mut second, gone) = (lines.linger(), lines.linger(), lines.linger());
+        drop(gone);
+        assert!(lines.wake());
+        assert!(second.try_recv().is_ok() && first.try_recv().is_err());
+        assert!(lines.wake());
+        assert!(first.try_recv().is_ok());
+        assert!(!lines.wake());
     }
 
     #[test]
