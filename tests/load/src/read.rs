@@ -7,6 +7,7 @@ use chassis::civil::UsageDate;
 use chassis::wire::date;
 use tallystick_proto::workspace::v1::usage_service_query_request::Granularity;
 use tallystick_proto::workspace::v1::{UsageServiceGetOverviewRequest, UsageServiceQueryRequest};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::figures::Figures;
@@ -64,7 +65,8 @@ pub async fn run(stage: &Stage, time: Duration, in_flight: usize, queries: u32) 
     println!("ingest alone: {} records/s", closed.rate());
     stage.settle().await?;
     let workspaces = stage.some_workspaces(WORKSPACES);
-    let usage = stage.producer()?.usage;
+    // Whoever reads is not a producer: its answers do not wait behind batches on the same connection.
+    let usage = stage.stranger()?;
     let reads = || tokio::spawn(read(usage.clone(), workspaces.clone(), today, queries.max(1), time));
     show(&format!("{queries} queries/s alone"), &reads().await??);
     let readers = reads();
@@ -95,6 +97,26 @@ const KINDS: [(&str, i64, Granularity); 4] = [
 type Usage =
     tallystick_proto::workspace::v1::usage_service_client::UsageServiceClient<chassis::peer::PeerChannel>;
 
+/// Says when queries are due, for so long. A thread of its own: the runtime's timers are late by a millisecond.
+fn dues(queries: u32, time: Duration) -> mpsc::Receiver<Instant> {
+    let (tell, dues) = mpsc::channel(QUERIES_MAX);
+    std::thread::spawn(move || {
+        let begun = Instant::now();
+        let mut due = begun;
+        while due.duration_since(begun) < time {
+            while let Some(rest) = due.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {
+                std::thread::park_timeout(rest);
+            }
+            // Nobody listens any more once a query failed.
+            if tell.blocking_send(due).is_err() {
+                return;
+            }
+            due += Duration::from_secs(1) / queries;
+        }
+    });
+    dues
+}
+
 /// Asks at the times when it is due, each kind in its turn; a query's time is counted from when it was due.
 async fn read(
     usage: Usage,
@@ -104,24 +126,26 @@ async fn read(
     time: Duration,
 ) -> anyhow::Result<Vec<Figures>> {
     let mut under_way = JoinSet::new();
-    let (begun, mut turn) = (Instant::now(), 0);
-    let mut due = begun;
-    while begun.elapsed() < time {
-        tokio::time::sleep_until(due.into()).await;
-        anyhow::ensure!(under_way.len() < QUERIES_MAX, "{QUERIES_MAX} queries are under way");
-        let workspace_id = workspaces.get(turn / KINDS.len() % workspaces.len().max(1)).cloned();
-        let (kind, from) = (turn % KINDS.len(), due);
-        let asked = ask(usage.clone(), workspace_id.unwrap_or_default(), today, kind);
-        under_way.spawn(async move { anyhow::Ok((kind, asked.await.map(|()| from.elapsed())?)) });
-        turn += 1;
-        due += Duration::from_secs(1) / queries;
-    }
     let mut kinds = vec![Figures::default(); KINDS.len()];
-    while let Some(answered) = under_way.join_next().await {
-        let (kind, took) = answered??;
+    let mut put = |(kind, took): (usize, Duration)| {
         if let Some(figures) = kinds.get_mut(kind) {
             figures.calls.push(took);
         }
+    };
+    let mut turns = 0..;
+    let mut dues = dues(queries, time);
+    while let Some((due, turn)) = dues.recv().await.zip(turns.next()) {
+        while let Some(answered) = under_way.try_join_next() {
+            put(answered??);
+        }
+        anyhow::ensure!(under_way.len() < QUERIES_MAX, "{QUERIES_MAX} queries are under way");
+        let workspace_id = workspaces.get(turn / KINDS.len() % workspaces.len().max(1)).cloned();
+        let kind = turn % KINDS.len();
+        let asked = ask(usage.clone(), workspace_id.unwrap_or_default(), today, kind);
+        under_way.spawn(async move { anyhow::Ok((kind, asked.await.map(|()| due.elapsed())?)) });
+    }
+    while let Some(answered) = under_way.join_next().await {
+        put(answered??);
     }
     Ok(kinds)
 }
