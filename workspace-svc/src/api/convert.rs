@@ -59,10 +59,10 @@ pub fn meter(meter: &Meter, meters: &Meters) -> wire::Meter {
     }
 }
 
-pub fn line(line: &DailyLine) -> wire::SealedLine {
+pub fn line(line: DailyLine) -> wire::SealedLine {
     wire::SealedLine {
-        item: line.item.clone(),
-        dimension: line.dimension.clone(),
+        item: line.item,
+        dimension: line.dimension,
         retention_days: line.retention_days,
         quantity: print_decimal(line.quantity),
     }
@@ -79,7 +79,7 @@ pub fn sealed_day(day: &SealedDay, digest: &[u8]) -> wire::SealedDay {
         currency_code: day.currency.code().to_owned(),
         site_class: day.site_class.to_wire(),
         binding_time: Some(timestamp(day.bound_at)),
-        lines: day.lines.iter().take(SEALED_LINES_MAX).map(line).collect(),
+        lines: day.lines.iter().take(SEALED_LINES_MAX).cloned().map(line).collect(),
         digest: hex(digest),
     }
 }

@@ -178,20 +178,20 @@ pub async fn query(
         );
         violations.into_result(Some(()))?;
     }
-    let period = |period: &crate::domain::usage_period::UsedPeriod| UsagePeriod {
+    let period = |period: crate::domain::usage_period::UsedPeriod| UsagePeriod {
         start_time: Some(timestamp(period.start)),
         end_time: Some(timestamp(period.end)),
-        lines: lines_of(&period.lines),
+        lines: lines_of(period.lines),
     };
     Ok(UsageServiceQueryResponse {
-        lines: lines_of(&used.lines),
+        lines: lines_of(used.lines),
         sealed: used.is_sealed,
-        periods: used.periods.iter().map(period).collect(),
+        periods: used.periods.into_iter().map(period).collect(),
     })
 }
 
-fn lines_of(lines: &[DailyLine]) -> Vec<SealedLine> {
-    lines.iter().map(convert::line).collect()
+fn lines_of(lines: Vec<DailyLine>) -> Vec<SealedLine> {
+    lines.into_iter().map(convert::line).collect()
 }
 
 pub async fn get_overview(
@@ -204,8 +204,8 @@ pub async fn get_overview(
     let overview = overview(app, id).await?.ok_or_else(|| Refusal::not_found("workspace", id))?;
     Ok(UsageServiceGetOverviewResponse {
         usage_date: Some(date(overview.today)),
-        today: lines_of(&overview.today_lines),
-        month_to_yesterday: lines_of(&overview.month_lines),
+        today: lines_of(overview.today_lines),
+        month_to_yesterday: lines_of(overview.month_lines),
     })
 }
 

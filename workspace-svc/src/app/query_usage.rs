@@ -1,6 +1,6 @@
 //! Reads what a workspace used: of days that are sealed and unchanged their lines, of all others their hours. Never records.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
@@ -16,7 +16,7 @@ use crate::domain::retention::RetentionPolicy;
 use crate::domain::usage_key::SeenTogether;
 use crate::domain::usage_period::{Granularity, Sums, UsedPeriod, whole_months};
 use crate::store;
-use crate::store::sealed_days::SealedUsage;
+use crate::store::usage_of_workspace::{UsageOfWorkspace, Wanted};
 use crate::store::usage_records::Late;
 
 /// What is asked for.
@@ -42,10 +42,11 @@ impl Asked {
             && self.dimension.as_ref().is_none_or(|dimension| *dimension == line.dimension)
     }
 
-    fn sealed_usage(&self) -> SealedUsage<'_> {
+    fn wanted(&self) -> Wanted<'_> {
         let range = (self.first, self.last);
-        SealedUsage {
+        Wanted {
             range,
+            by_hour: self.granularity == Granularity::Hour,
             months: match self.granularity {
                 Granularity::Month => whole_months(range),
                 Granularity::Hour | Granularity::Day => (self.first, self.first),
@@ -104,37 +105,23 @@ type Periods = BTreeMap<(OffsetDateTime, OffsetDateTime), Sums>;
 pub async fn query_usage(app: &App, asked: &Asked) -> Result<Option<Used>, Failure<Refusal>> {
     let meters = app.meters().await?;
     let id = asked.workspace_id;
-    let by_hour = asked.granularity == Granularity::Hour;
-    // By hour those of sealed days are asked for too: the lines of a day do not tell its hours.
-    let yesterday = app.today().plus_days(-1);
-    let is_likely_open = |day: &UsageDate| by_hour || *day >= yesterday;
-    let likely: Vec<UsageDate> = asked.days().filter(is_likely_open).collect();
-    // None needs another's answer: a policy never changes what is over, and of a day that turns out to be sealed the hours are left out. Each has a
-    // connection while it asks and gives it back, so that none waits for one that another holds.
-    let (known, sealed, mut hours) = tokio::try_join!(
-        async { store::retention_policies::of_workspace(&mut *app.pool.acquire().await?, id).await },
-        async {
-            let asked = asked.sealed_usage();
-            store::sealed_days::list_of_workspace(&mut *app.pool.acquire().await?, id, asked).await
-        },
-        hours_of(app, id, &likely),
-    )?;
-    let Some((commercial_from, policies)) = known else { return Ok(None) };
+    let read = {
+        let connection = &mut *app.pool.acquire().await?;
+        store::usage_of_workspace::read(connection, id, asked.wanted()).await?
+    };
+    let Some(mut usage) = read else { return Ok(None) };
+    let (policies, commercial_from) = (std::mem::take(&mut usage.policies), usage.commercial_from);
     let rules = Rules { meters: &meters, policies: &policies, commercial_from };
-    let kept = kept(app, &rules, &sealed.days)?;
+    let kept = kept(app, &rules, &usage)?;
     let mut sums = UsedSums::default();
     let too_much = || Failure::fatal(format!("the usage of {id} adds up to more than any number"));
-    let changed = sealed.changed.into_iter().filter(|(date, _)| kept.contains(date));
-    for (date, line) in sealed.unchanged.into_iter().chain(changed) {
-        let day = UsageDate::from_date(date).map_err(Failure::fatal)?;
-        sums.put(asked, day, &line).ok_or_else(too_much)?;
+    let changed = usage.changed_lines.iter().filter(|(date, _)| kept.contains(date));
+    for (date, line) in usage.unchanged_lines.iter().chain(changed) {
+        let day = UsageDate::from_date(*date).map_err(Failure::fatal)?;
+        sums.put(asked, day, line).ok_or_else(too_much)?;
     }
-    let asked_for = |day: &UsageDate| by_hour || !kept.contains(&day.date());
-    let open: Vec<UsageDate> = asked.days().filter(asked_for).collect();
-    let others: Vec<UsageDate> = open.iter().filter(|day| !is_likely_open(day)).copied().collect();
-    hours.extend(hours_of(app, id, &others).await?);
-    for day in open {
-        let Some(usage) = hours.remove(&day.date()) else { continue };
+    for day in asked.days() {
+        let Some(hours) = usage.hours.remove(&day.date()) else { continue };
         if !kept.contains(&day.date()) {
             let keys = match rules.of(day).divides_day() {
                 true => {
@@ -143,26 +130,26 @@ pub async fn query_usage(app: &App, asked: &Asked) -> Result<Option<Used>, Failu
                 }
                 false => Vec::new(),
             };
-            for line in rules.lines(id, day, &usage, &keys)? {
+            for line in rules.lines(id, day, &hours, &keys)? {
                 sums.put(asked, day, &line).ok_or_else(too_much)?;
             }
         }
-        if by_hour {
-            sums.put_hours(asked, &rules, day, usage)?;
+        if asked.granularity == Granularity::Hour {
+            sums.put_hours(asked, &rules, day, hours)?;
         }
     }
-    Ok(Some(sums.into_used(sealed.days.len() == asked.days().count())))
+    Ok(Some(sums.into_used(usage.sealed.len() == asked.days().count())))
 }
 
 /// The days of which the seal tells: of one that changed since, the hours and points do, as long as they are there.
-fn kept(app: &App, rules: &Rules<'_>, sealed: &[(Date, bool)]) -> Result<HashSet<Date>, Failure<Refusal>> {
+fn kept(app: &App, rules: &Rules<'_>, usage: &UsageOfWorkspace) -> Result<HashSet<Date>, Failure<Refusal>> {
     let today = app.today();
     let (forgotten, keys_kept) = (today.plus_days(-HOURS_KEPT_DAYS), first_day_kept(today));
     let mut kept = HashSet::new();
-    for (date, is_changed) in sealed {
+    for date in &usage.sealed {
         let day = UsageDate::from_date(*date).map_err(Failure::fatal)?;
         let lost = || day < forgotten || (day < keys_kept && rules.of(day).divides_day());
-        if !is_changed || lost() {
+        if !usage.changed.contains(date) || lost() {
             kept.insert(*date);
         }
     }
@@ -227,23 +214,6 @@ fn apart(usage: Vec<HourlyUsage>) -> BTreeMap<i16, Vec<HourlyUsage>> {
         hours.entry(hourly.hour).or_default().push(hourly);
     }
     hours
-}
-
-async fn hours_of(
-    app: &App,
-    id: WorkspaceId,
-    days: &[UsageDate],
-) -> sqlx::Result<HashMap<Date, Vec<HourlyUsage>>> {
-    let dates: Vec<Date> = days.iter().map(|day| day.date()).collect();
-    let mut hours: HashMap<Date, Vec<HourlyUsage>> = HashMap::new();
-    if dates.is_empty() {
-        return Ok(hours);
-    }
-    let connection = &mut *app.pool.acquire().await?;
-    for (date, hourly) in store::hourly_usage::list_of_days(connection, id, &dates).await? {
-        hours.entry(date).or_default().push(hourly);
-    }
-    Ok(hours)
 }
 
 /// What was used today up to now, and in this month up to yesterday (MT-7).

@@ -102,8 +102,7 @@ impl<'a> DayRules<'a> {
             }
         }
         for days in buckets {
-            let bucket = (meter.item.as_str(), keys.dimension.as_str(), days);
-            let value = reduced.entry((bucket, keys.meter_id)).or_default();
+            let value = reduced.entry((keys.meter_id, days, keys.dimension.as_str())).or_default();
             *value = add(*value, keys.counted, &meter.item)?;
         }
         Ok(())
@@ -116,7 +115,8 @@ fn add(value: Decimal, more: Decimal, item: &str) -> Result<Decimal, Unreducible
 
 /// Item, dimension and days of retention.
 type Bucket<'a> = (&'a str, &'a str, i32);
-type Reduced<'a> = BTreeMap<(Bucket<'a>, i16), Decimal>;
+/// By meter, days of retention and dimension: mostly told apart by numbers.
+type Reduced<'a> = BTreeMap<(i16, i32, &'a str), Decimal>;
 
 /// The lines of a day, sorted; what is nothing has no line.
 ///
@@ -166,8 +166,7 @@ fn reduce_span<'a>(
             0 => rules.retention(meter, &hourly.dimension, hour)?,
             named => named,
         };
-        let bucket = (meter.item.as_str(), hourly.dimension.as_str(), days);
-        let value = reduced.entry((bucket, hourly.meter_id)).or_default();
+        let value = reduced.entry((hourly.meter_id, days, hourly.dimension.as_str())).or_default();
         *value = match meter.reduction {
             Reduction::Sum => add(*value, hourly.sum, &meter.item)?,
             Reduction::Max => (*value).max(hourly.max),
@@ -180,14 +179,14 @@ fn reduce_span<'a>(
         keys.iter().filter(of_days).try_for_each(|keys| rules.put_keys(keys, &mut reduced))?;
     }
     let mut lines: BTreeMap<Bucket<'_>, Decimal> = BTreeMap::new();
-    for ((bucket, meter_id), value) in reduced {
+    for ((meter_id, days, dimension), value) in reduced {
         let meter = rules.meters.get(meter_id).ok_or(Unreducible::Meter(meter_id))?;
         // Exact: the value is an integer and the divisor 1, 10 or 100.
         let quantity = if meter.divisor == 1 { value } else { value / Decimal::from(meter.divisor) };
         if quantity >= QUANTITY_LIMIT {
             return Err(Unreducible::TooLarge(meter.item.clone()));
         }
-        let line = lines.entry(bucket).or_default();
+        let line = lines.entry((meter.item.as_str(), dimension, days)).or_default();
         *line = (*line).max(quantity);
     }
     let line = |((item, dimension, retention_days), quantity): (Bucket<'_>, Decimal)| {

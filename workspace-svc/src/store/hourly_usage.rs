@@ -47,41 +47,6 @@ pub async fn list(
     Ok(usage.collect())
 }
 
-/// The hours of a workspace on some days, everything that is accepted: of records and keys their sums, of points the highest revisions. What is folded and
-/// what is not are apart. A row has all hours of a meter: there are thousands in a week, and to read one costs more than to add it.
-pub async fn list_of_days(
-    connection: &mut PgConnection,
-    workspace_id: WorkspaceId,
-    days: &[time::Date],
-) -> sqlx::Result<Vec<(time::Date, HourlyUsage)>> {
-    let rows = sqlx::query!(
-        r#"select usage_date as "usage_date!", meter_id as "meter_id!", dimension as "dimension!", 0 as "retention_days!",
-             array_agg(hour) as "hours!", array_agg(sum) as "sums!: Vec<Decimal>", array_agg(max) as "maxima!"
-           from workspace.hourly_usage where workspace_id = $1 and usage_date = any($2) group by 1, 2, 3
-           union all
-           select usage_date, meter_id, dimension, 0, array[hour], array[sum(sum)], array[max(max)]
-           from workspace.usage_deltas where workspace_id = $1 and usage_date = any($2) group by 1, 2, 3, hour
-           union all
-           (select distinct on (usage_date, meter_id, dimension, retention_days, hour)
-             usage_date, meter_id, dimension, retention_days, array[hour], array[quantity::numeric], array[quantity]
-           from workspace.usage_points where workspace_id = $1 and usage_date = any($2)
-           order by usage_date, meter_id, dimension, retention_days, hour, revision desc)"#,
-        workspace_id.uuid(),
-        days,
-    )
-    .fetch_all(connection)
-    .await?;
-    let usage = rows.into_iter().flat_map(|row| {
-        let (meter_id, dimension, retention_days) = (row.meter_id, row.dimension, row.retention_days);
-        let hours = row.hours.into_iter().zip(row.sums).zip(row.maxima);
-        hours.map(move |((hour, sum), max)| {
-            let (dimension, max) = (dimension.clone(), Decimal::from(max));
-            (row.usage_date, HourlyUsage { meter_id, dimension, retention_days, hour, sum, max })
-        })
-    });
-    Ok(usage.collect())
-}
-
 /// Takes sums back from hours that are folded, in nobody else's hands; answers how many hours there were.
 pub async fn take_back(connection: &mut PgConnection, taken: &[(Slot<'_>, Delta)]) -> sqlx::Result<u64> {
     let ids: Vec<_> = taken.iter().map(|(slot, _)| slot.workspace_id.uuid()).collect();

@@ -17,6 +17,7 @@ pub mod sellable_items;
 pub mod trial_usage;
 pub mod usage_deltas;
 pub mod usage_keys;
+pub mod usage_of_workspace;
 pub mod usage_points;
 pub mod usage_records;
 pub mod usage_sources;

@@ -8,13 +8,14 @@ use uuid::Uuid;
 
 use crate::domain::retention::{DataType, RetentionPolicy};
 
-struct Row {
-    workspace_id: Uuid,
-    data_type: String,
-    dimension: String,
-    days: i32,
-    effective_from: OffsetDateTime,
-    changed_at: Option<OffsetDateTime>,
+/// As it is read, here and by `workspace.read_usage`.
+pub(super) struct Row {
+    pub workspace_id: Uuid,
+    pub data_type: String,
+    pub dimension: String,
+    pub days: i32,
+    pub effective_from: OffsetDateTime,
+    pub changed_at: Option<OffsetDateTime>,
 }
 
 impl TryFrom<Row> for RetentionPolicy {
@@ -62,37 +63,6 @@ pub async fn list(
 ) -> sqlx::Result<Vec<RetentionPolicy>> {
     let of_many = list_of_many(connection, &[workspace_id.uuid()]).await?;
     Ok(of_many.into_iter().map(|(_, policy)| policy).collect())
-}
-
-/// From when on a workspace is commercial, and all its policies. None when there is no such workspace.
-pub async fn of_workspace(
-    connection: &mut PgConnection,
-    workspace_id: WorkspaceId,
-) -> sqlx::Result<Option<(Option<OffsetDateTime>, Vec<RetentionPolicy>)>> {
-    let rows = sqlx::query!(
-        r#"select w.commercial_from, p.data_type as "data_type?", p.dimension as "dimension?", p.days as "days?",
-             p.effective_from as "effective_from?", p.changed_at as "changed_at?"
-           from workspace.workspaces w left join workspace.retention_policies p using (workspace_id) where w.workspace_id = $1"#,
-        workspace_id.uuid(),
-    )
-    .fetch_all(connection)
-    .await?;
-    let Some(commercial_from) = rows.first().map(|row| row.commercial_from) else { return Ok(None) };
-    let policies = rows.into_iter().filter_map(|row| {
-        let (data_type, dimension) = row.data_type.zip(row.dimension)?;
-        let (days, effective_from) = row.days.zip(row.effective_from)?;
-        let (workspace_id, changed_at) = (workspace_id.uuid(), row.changed_at);
-        Some(RetentionPolicy::try_from(Row {
-            workspace_id,
-            data_type,
-            dimension,
-            days,
-            effective_from,
-            changed_at,
-        }))
-    });
-    let policies: Result<Vec<_>, _> = policies.collect();
-    Ok(Some((commercial_from, policies?)))
 }
 
 /// All policies of several workspaces.

@@ -5,7 +5,7 @@ use chassis::failure::Corrupt;
 use chassis::id::{BillingAccountId, WorkspaceId};
 use chassis::site::SiteClass;
 use sqlx::PgConnection;
-use time::{Date, OffsetDateTime};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::daily_usage::DailyLine;
@@ -84,95 +84,6 @@ pub async fn digest(
     )
     .fetch_optional(connection)
     .await
-}
-
-/// What is asked of a workspace's sealed days.
-#[derive(Debug, Clone, Copy)]
-pub struct SealedUsage<'a> {
-    /// From this day to that one.
-    pub range: (UsageDate, UsageDate),
-    /// Of these days, which are whole calendar months, only the sums are wanted: from the first to the one after the last.
-    pub months: (UsageDate, UsageDate),
-    /// Only of this item.
-    pub item: Option<&'a str>,
-    /// Only of this index or rule.
-    pub dimension: Option<&'a str>,
-}
-
-/// Sealed days of a workspace.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sealed {
-    /// The days, in order, and whether something has come late to each.
-    pub days: Vec<(Date, bool)>,
-    /// Lines of a day that has not changed, by its date; or sums of a whole month, without its days that have changed, by that of its first.
-    pub unchanged: Vec<(Date, DailyLine)>,
-    /// Lines of days that have changed.
-    pub changed: Vec<(Date, DailyLine)>,
-}
-
-/// Which of a workspace's days are sealed, whether they have changed since, and their lines. One statement: a day that is sealed meanwhile is in all of
-/// it or in nothing.
-pub async fn list_of_workspace(
-    connection: &mut PgConnection,
-    workspace_id: WorkspaceId,
-    asked: SealedUsage<'_>,
-) -> sqlx::Result<Sealed> {
-    let rows = sqlx::query!(
-        r#"with days as (
-             select s.usage_date, l.workspace_id is not null as changed from workspace.sealed_days s
-             left join workspace.late_usage l on l.workspace_id = s.workspace_id and l.usage_date = s.usage_date
-             where s.workspace_id = $1 and s.usage_date between $2 and $3),
-           changed as (
-             select l.usage_date, l.item, l.dimension, l.retention_days, l.quantity
-             from workspace.late_usage d join workspace.sealed_lines l on l.workspace_id = $1 and l.usage_date = d.usage_date
-             where d.workspace_id = $1 and d.usage_date between $2 and $3),
-           single as (
-             select usage_date, item, dimension, retention_days, quantity from workspace.sealed_lines
-             where workspace_id = $1 and usage_date between $2 and $4::date - 1
-             union all
-             select usage_date, item, dimension, retention_days, quantity from workspace.sealed_lines
-             where workspace_id = $1 and usage_date between $5 and $3)
-           select null::date as date, null::boolean as changed, array_agg(usage_date order by usage_date) as days,
-             array_agg(changed order by usage_date) as days_changed, null as item, null as dimension, null::integer as retention_days,
-             null::numeric as quantity from days
-           union all
-           select usage_date, true, null, null, item, dimension, retention_days, quantity from changed
-             where ($6::text is null or item = $6) and ($7::text is null or dimension = $7)
-           union all
-           select usage_date, false, null, null, item, dimension, retention_days, quantity from single
-             where usage_date not in (select usage_date from days where changed)
-               and ($6::text is null or item = $6) and ($7::text is null or dimension = $7)
-           union all
-           select month, false, null, null, item, dimension, retention_days, sum(quantity) from (
-             select month, item, dimension, retention_days, quantity from workspace.sealed_months
-             where workspace_id = $1 and month >= $4 and month < $5
-             union all
-             select date_trunc('month', usage_date)::date, item, dimension, retention_days, -quantity from changed
-             where usage_date >= $4 and usage_date < $5) as parts
-             where ($6::text is null or item = $6) and ($7::text is null or dimension = $7)
-           group by 1, 5, 6, 7 having sum(quantity) <> 0"#,
-        workspace_id.uuid(),
-        asked.range.0.date(),
-        asked.range.1.date(),
-        asked.months.0.date(),
-        asked.months.1.date(),
-        asked.item,
-        asked.dimension,
-    )
-    .fetch_all(connection)
-    .await?;
-    let mut sealed = Sealed::default();
-    for row in rows {
-        sealed.days.extend(row.days.into_iter().flatten().zip(row.days_changed.into_iter().flatten()));
-        let line = row.item.zip(row.dimension).zip(row.retention_days).zip(row.quantity);
-        let Some((date, (((item, dimension), retention_days), quantity))) = row.date.zip(line) else {
-            continue;
-        };
-        let line = DailyLine { item, dimension, retention_days, quantity };
-        let lines = if row.changed == Some(true) { &mut sealed.changed } else { &mut sealed.unchanged };
-        lines.push((date, line));
-    }
-    Ok(sealed)
 }
 
 /// Where a page of sealed days ends.
