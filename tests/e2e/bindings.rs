@@ -2,7 +2,7 @@
 
 use chassis::civil::UsageDate;
 use chassis::status::{metadata_of, reason_of};
-use chassis::wire::instant;
+use chassis::wire::{date, instant};
 use tallystick_proto::account::v1::{BillingAccountServiceVerifyEnterpriseRequest, CodePurpose, Enterprise};
 use tallystick_proto::common::v1::{CodeProof, ErrorReason};
 use tallystick_proto::workspace::v1::binding_service_client::BindingServiceClient;
@@ -11,8 +11,8 @@ use tallystick_proto::workspace::v1::workspace_service_client::WorkspaceServiceC
 use tallystick_proto::workspace::v1::{
     BindingServiceBindRequest, BindingServiceGetRequest, BindingServiceListRequest,
     BindingServiceRebindRequest, BindingServiceRetireRequest, BindingServiceUnbindRequest,
-    BindingServiceUnretireRequest, UsageServiceIngestBatchRequest, Workspace, WorkspaceServiceCreateRequest,
-    WorkspaceServiceGetRequest, WorkspaceServiceUpgradeRequest,
+    BindingServiceUnretireRequest, UsageServiceIngestBatchRequest, UsageServiceQueryRequest, Workspace,
+    WorkspaceServiceCreateRequest, WorkspaceServiceGetRequest, WorkspaceServiceUpgradeRequest,
 };
 use tests::{PASSWORD, Settled, World};
 use time::{Duration, OffsetDateTime};
@@ -169,6 +169,15 @@ async fn an_owner_upgrades_its_trial_with_the_payers_code_in_the_middle_of_a_day
         owner.journey.record(&trial.workspace_id, place, time, ("pv", "", quantity))
     };
     owner.journey.ingest(vec![record("free", 9), record("charged", 10)]).await.unwrap();
+    world.quiet().await.unwrap();
+    let query = UsageServiceQueryRequest {
+        workspace_id: trial.workspace_id.clone(),
+        usage_date: Some(date(owner.day)),
+        ..Default::default()
+    };
+    let used = world.clients.usage.clone().query(query).await.unwrap().into_inner();
+    assert_eq!(used.lines.len(), 1);
+    assert_eq!(used.lines[0].quantity, "10000", "what was used before the upgrade is hidden");
     world.clients.advance_to(owner.day.end() + Duration::HOUR).await.unwrap();
     owner.journey.seal(owner.day).await.unwrap();
     let mut admin = world.scratch.admin().await.unwrap();

@@ -128,7 +128,8 @@ async fn distinct_keys_are_counted_once() {
     assert_eq!(used(&world, &own).await, expected);
     let again = report(&world, keys.into_iter().rev().collect()).await;
     assert_eq!((again.new_count, again.known_count), (0, 10));
-    assert_eq!(used(&world, &own).await, expected);
+    world.quiet().await.unwrap();
+    assert_eq!(used(&world, &own).await, expected, "folded");
     let many: Vec<_> =
         (0..4_000).map(|n| key(&own, "timeseries_key", &format!("k{}", n % 2_000), n % 20, "")).collect();
     let racing = futures(&world, many).await;
@@ -147,6 +148,7 @@ async fn distinct_keys_are_counted_once() {
     assert_eq!((late.new_count, late.known_count, late.late_count), (1, 1, 1));
     assert_eq!(used(&world, &own).await[2], "timeseries 2003");
     world.reconcile().await.unwrap();
+    assert_eq!(used(&world, &own).await[2], "timeseries 2003", "folded");
 }
 
 async fn futures(world: &World, keys: Vec<UsageKey>) -> Vec<UsageServiceReportKeysResponse> {

@@ -9,10 +9,10 @@ use tallystick_proto::workspace::v1::usage_service_lookup_response::State;
 use tallystick_proto::workspace::v1::usage_service_query_request::Granularity;
 use tallystick_proto::workspace::v1::usage_service_stream_sealed_days_response::Part;
 use tallystick_proto::workspace::v1::{
-    SealedLine, UsageRecord, UsageServiceGetOverviewRequest, UsageServiceImportSealedDayRequest,
+    DataType, SealedLine, UsageRecord, UsageServiceGetOverviewRequest, UsageServiceImportSealedDayRequest,
     UsageServiceIngestBatchRequest, UsageServiceIngestBatchResponse, UsageServiceLookupRequest,
     UsageServiceQueryRequest, UsageServiceQueryResponse, UsageServiceSealDayRequest,
-    UsageServiceStreamSealedDaysRequest,
+    UsageServiceStreamSealedDaysRequest, WorkspaceServiceSetRetentionRequest,
 };
 use tests::{Settled, World};
 use time::{Duration, OffsetDateTime};
@@ -112,6 +112,41 @@ async fn usage_is_read_by_hour_day_and_month() {
     assert_eq!(brief(&overview.today), ["network_host 6", "pv 7"]);
     let yesterday = if second.date().day() == 1 { vec![] } else { vec!["pv 115".to_owned()] };
     assert_eq!(brief(&overview.month_to_yesterday), yesterday);
+    world.reconcile().await.unwrap();
+}
+
+/// DEC-16: a day on which the retention changes is read by its hours, open, sealed, and after something came late.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_with_two_retentions_is_read_as_two_lines() {
+    let world = World::new().await.unwrap();
+    let own = world.customer("changer").await.unwrap();
+    let hour = |hour: i64| own.day.start() + Duration::hours(hour);
+    world.clients.advance_to(hour(11) + Duration::minutes(20)).await.unwrap();
+    let change = WorkspaceServiceSetRetentionRequest {
+        request_id: crate::bindings::id(1),
+        workspace_id: own.workspace().to_owned(),
+        data_type: DataType::ApmTrace.into(),
+        dimension: String::new(),
+        days: 7,
+    };
+    world.clients.workspaces.clone().set_retention(change).await.unwrap();
+    world.clients.advance_to(hour(15)).await.unwrap();
+    let traces = |name: &str, at_hour, count| at(&own, name, hour(at_hour), ("trace", count));
+    let records = vec![traces("before", 11, "1000000"), traces("after", 14, "2000000")];
+    assert_eq!(send(&world, records).await.accepted_count, 2);
+    let read = async || {
+        world.quiet().await.unwrap();
+        let answer = query(&world, asked(&own, own.day, own.day, Granularity::Day)).await;
+        let line = |line: SealedLine| (line.retention_days, line.quantity);
+        answer.lines.into_iter().map(line).collect::<Vec<_>>()
+    };
+    let two = |before: &str| [(7, "2000000".to_owned()), (14, before.to_owned())];
+    assert_eq!(read().await, two("1000000"), "open");
+    world.clients.advance_to(own.day.end() + Duration::minutes(65)).await.unwrap();
+    own.journey.seal(own.day).await.unwrap();
+    assert_eq!(read().await, two("1000000"), "sealed");
+    assert_eq!(send(&world, vec![traces("late", 11, "5")]).await.late_count, 1);
+    assert_eq!(read().await, two("1000005"), "changed");
     world.reconcile().await.unwrap();
 }
 

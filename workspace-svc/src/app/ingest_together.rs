@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chassis::failure::Failure;
 use sqlx::{Postgres, pool::PoolConnection};
@@ -22,6 +22,8 @@ const ANOTHER_WRITER_FROM: usize = 1_000;
 /// A writer that finds nothing waits so long for more, with its connection: the same few processes of the database write then, which have mapped its memory.
 /// A connection that idled no longer is used without asking it first.
 const LINGER: Duration = Duration::from_secs(1);
+/// And no writer has the same connection longer: the pool replaces those that are old.
+const KEEP: Duration = Duration::from_secs(60);
 /// In a pool with fewer connections a writer gives its own back at once: others would wait for it.
 const LINGER_FROM_CONNECTIONS: u32 = 6;
 /// A batch that has waited so long asks for another writer, however little waits.
@@ -176,20 +178,26 @@ fn start_writer(app: &App, too_long: bool) {
         }
     }
     let app = app.clone();
-    let write = async move {
+    tokio::spawn(async move {
         let mut leaving = Leaving(&app, true);
-        let mut kept = None;
+        let (mut kept, mut kept_since) = (None, Instant::now());
         loop {
             let taken = app.queue.lines().take_or_leave();
             leaving.1 = taken.is_some();
             match taken {
-                Some(taken) => Box::pin(write_together(&app, &mut kept, taken)).await,
+                Some(taken) => {
+                    if kept_since.elapsed() > KEEP {
+                        (kept, kept_since) = (None, Instant::now());
+                    }
+                    // Of no caller's trace: it is done for all of them.
+                    let span = tracing::info_span!(parent: None, "app.ingest_together");
+                    Box::pin(write_together(&app, &mut kept, taken)).instrument(span).await;
+                }
                 None if is_woken(&app).await => leaving.1 = true,
                 None => return,
             }
         }
-    };
-    tokio::spawn(write.instrument(tracing::info_span!("app.ingest_together")));
+    });
 }
 
 /// Lingers; false after a while, and when the service stops.
@@ -199,8 +207,13 @@ async fn is_woken(app: &App) -> bool {
     }
     let mut woken = app.queue.lines().linger();
     let lingered = app.pool.close_event().do_until(tokio::time::timeout(LINGER, &mut woken)).await;
+    matches!(lingered, Ok(Ok(Ok(())))) || was_woken(woken)
+}
+
+/// The last chance: after it nobody can be told who would not listen.
+fn was_woken(mut woken: oneshot::Receiver<()>) -> bool {
     woken.close();
-    matches!(lingered, Ok(Ok(Ok(())))) || woken.try_recv().is_ok()
+    woken.try_recv().is_ok()
 }
 
 /// A writer that panics leaves all the same, and another goes on.
@@ -319,6 +332,17 @@ mod tests {
         assert!(lines.wake());
         assert!(first.try_recv().is_ok());
         assert!(!lines.wake());
+    }
+
+    /// Between the end of the wait and the end of listening a writer can be counted: it must go on then.
+    #[test]
+    fn a_writer_that_is_woken_at_the_last_moment_goes_on() {
+        let mut lines = Lines::default();
+        let late = lines.linger();
+        assert!(lines.wake() && was_woken(late));
+        let in_vain = lines.linger();
+        assert!(!was_woken(in_vain));
+        assert!(!lines.wake(), "who does not listen any more is not counted on");
     }
 
     #[test]
