@@ -106,7 +106,7 @@ pub async fn read(
     Ok(is_known.then_some(usage))
 }
 
-/// A column that belongs to the kind and is null makes None of each of these.
+/// A column that belongs to the kind and is null, or has another length than the one beside it, makes None of each of these.
 impl UsageOfWorkspace {
     /// A workspace without any has one row that tells of itself alone.
     fn put_policy(&mut self, workspace_id: WorkspaceId, row: Row) -> Result<Option<()>, Corrupt> {
@@ -133,8 +133,11 @@ impl UsageOfWorkspace {
 
     fn put_hours(&mut self, first: UsageDate, row: Row) -> Option<()> {
         let (meter_id, dimension, retention_days) = (row.meter_id?, row.dimension?, row.retention_days?);
-        let hours = row.slots?.into_iter().zip(row.quantities?).zip(row.maxima?);
-        for ((slot, sum), max) in hours {
+        let (slots, sums, maxima) = (row.slots?, row.quantities?, row.maxima?);
+        if slots.len() != sums.len() || slots.len() != maxima.len() {
+            return None;
+        }
+        for ((slot, sum), max) in slots.into_iter().zip(sums).zip(maxima) {
             let date = first.plus_days(i64::from(slot.div_euclid(SLOTS_PER_DAY))).date();
             let hour = i16::try_from(slot.rem_euclid(SLOTS_PER_DAY)).ok()?;
             let (dimension, max) = (dimension.clone(), Decimal::from(max));
@@ -147,8 +150,11 @@ impl UsageOfWorkspace {
 
 fn lines(row: Row) -> Option<impl Iterator<Item = (Date, DailyLine)>> {
     let (item, dimension, retention_days) = (row.name?, row.dimension?, row.retention_days?);
-    let quantities = row.dates?.into_iter().zip(row.quantities?);
-    Some(quantities.map(move |(date, quantity)| {
+    let (dates, quantities) = (row.dates?, row.quantities?);
+    if dates.len() != quantities.len() {
+        return None;
+    }
+    Some(dates.into_iter().zip(quantities).map(move |(date, quantity)| {
         let (item, dimension) = (item.clone(), dimension.clone());
         (date, DailyLine { item, dimension, retention_days, quantity })
     }))
