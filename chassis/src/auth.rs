@@ -244,11 +244,14 @@ impl Verifier {
 
     /// Whom the token of a service or an operator proves the call to come from.
     pub fn verify(&self, token: &str) -> Result<Caller, Distrust> {
-        if let Some(caller) = self.proven_before(token, jsonwebtoken_now())? {
-            return Ok(caller);
+        match self.proven_before(token, jsonwebtoken_now())? {
+            Some(caller) => Ok(caller),
+            None => self.prove(token, &key_id(token)?),
         }
-        let kid = key_id(token)?;
-        let (holder, key) = self.keys.get(&kid).ok_or(Distrust::UnknownKey)?;
+    }
+
+    fn prove(&self, token: &str, kid: &str) -> Result<Caller, Distrust> {
+        let (holder, key) = self.keys.get(kid).ok_or(Distrust::UnknownKey)?;
         let claims = self.claims(token, key)?;
         let name = claims.sub;
         let kind = match holder {
@@ -283,8 +286,13 @@ impl Verifier {
 
     /// Whom any token proves, by the kind of its key.
     pub async fn verify_any(&self, token: &str, keys: &UserKeys) -> Result<Caller, Distrust> {
-        if !key_id(token)?.starts_with(USER_KEY_PREFIX) {
-            return self.verify(token);
+        // A user's token is never among those that were proven.
+        if let Some(caller) = self.proven_before(token, jsonwebtoken_now())? {
+            return Ok(caller);
+        }
+        let kid = key_id(token)?;
+        if !kid.starts_with(USER_KEY_PREFIX) {
+            return self.prove(token, &kid);
         }
         let user = Box::pin(self.verify_user(token, keys)).await?;
         Ok(Caller { kind: CallerKind::User, name: user.to_string(), user: Some(user) })

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tallystick_proto::access::METHODS;
+use metrics::SharedString;
 use tonic::Code;
 
-use super::{Answer, Layer, Next, Request, Response, is_infrastructure};
+use super::{Answer, Layer, Next, Request, Response, is_infrastructure, method_of};
 use crate::auth::Caller;
 
 /// Writes the line and counts.
@@ -24,24 +24,32 @@ impl Layer for AccessLog {
         if is_infrastructure(request.uri().path()) {
             return next.run(request);
         }
-        let method = request.uri().path().to_owned();
+        let uri = request.uri().clone();
         let start = Instant::now();
         Box::pin(async move {
             let response = next.run(request).await;
             let duration = start.elapsed();
             let code = code_of(&response);
-            let caller = response.extensions().get::<Caller>().map(Caller::label).unwrap_or_default();
-            let request_id = super::request_id::current();
-            let duration_ms = duration.as_millis();
-            let service = self.service;
-            tracing::info!(service, method, ?code, duration_ms, caller, request_id, "call");
+            let caller = response.extensions().get::<Caller>();
+            tracing::info!(
+                service = self.service,
+                method = uri.path(),
+                ?code,
+                duration_ms = duration.as_millis(),
+                caller = caller.map(Caller::label).unwrap_or_default(),
+                request_id = super::request_id::current(),
+                "call"
+            );
             // Only what the contract has becomes a label: anybody can call any path, and labels are kept for ever.
-            let known =
-                METHODS.iter().find(|known| known.path == method).map_or("unknown", |known| known.path);
+            let known = method_of(uri.path()).map_or("unknown", |method| method.path);
+            let code = match code {
+                Code::Ok => SharedString::const_str("Ok"),
+                other => format!("{other:?}").into(),
+            };
             let labels = [
-                ("service", service.to_owned()),
-                ("method", known.to_owned()),
-                ("code", format!("{code:?}")),
+                ("service", SharedString::const_str(self.service)),
+                ("method", SharedString::const_str(known)),
+                ("code", code),
             ];
             metrics::counter!("rpc_calls_total", &labels).increment(1);
             metrics::histogram!("rpc_duration_seconds", &labels).record(duration);

@@ -1,19 +1,19 @@
 //! Who may call: the contract says it per RPC, this layer enforces it. No token, no call, unless the RPC is for anyone; an RPC that
 //! declares nothing can be called by nobody; and a user needs the right on every object that its request names.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use prost::bytes::Bytes;
 use prost::encoding::{DecodeContext, WireType, decode_key, skip_field, string};
-use tallystick_proto::access::{METHODS, MethodAccess};
+use tallystick_proto::access::MethodAccess;
 use tallystick_proto::common::v1::{Caller as CallerKind, ErrorReason, Right};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::{Answer, Layer, Next, Request, is_infrastructure};
+use super::{Answer, Layer, Next, Request, is_infrastructure, method_of};
 use crate::audit::{self, Event, Journal, objects_in};
 use crate::auth::{Caller, Distrust, User, UserKeys, Verifier};
 use crate::failure::Failure;
@@ -34,24 +34,22 @@ pub struct Authenticate {
     user_keys: UserKeys,
     guard: Arc<dyn Guard>,
     journal: Journal,
-    access: HashMap<&'static str, &'static MethodAccess>,
 }
 
 impl Authenticate {
     /// With the keys that this service trusts, and what it says of its objects.
     pub fn new(verifier: Verifier, user_keys: UserKeys, guard: Arc<dyn Guard>, journal: Journal) -> Self {
-        let access = METHODS.iter().map(|method| (method.path, method)).collect();
-        Self { verifier, user_keys, guard, journal, access }
+        Self { verifier, user_keys, guard, journal }
     }
 
     async fn admit(&self, mut request: Request) -> Result<(Request, Caller, &'static str), Status> {
-        let path = request.uri().path().to_owned();
-        let access = self.access.get(path.as_str()).copied();
+        let access = method_of(request.uri().path());
         let caller = self.caller(request.headers(), access).await?;
         if let Some(access) = access.filter(|_| caller.kind == CallerKind::Operator) {
             request = Box::pin(self.keep(&caller, access, request)).await?;
         }
         let Some(access) = access.filter(|access| may_call(access, &caller)) else {
+            let path = request.uri().path();
             return Err(Refusal::new(
                 Code::PermissionDenied,
                 ErrorReason::CallerNotAllowed,
@@ -249,6 +247,7 @@ impl Layer for Authenticate {
 #[cfg(test)]
 mod tests {
     use prost::Message as _;
+    use tallystick_proto::access::METHODS;
     use tallystick_proto::billing::v1::BillServiceListRequest;
     use uuid::Uuid;
 

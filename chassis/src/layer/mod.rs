@@ -1,11 +1,13 @@
 //! What every call passes through, outermost first. One named array, and a test of its order.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
+use tallystick_proto::access::{METHODS, MethodAccess};
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service;
@@ -94,4 +96,12 @@ impl Service<Request> for Layered {
 /// Health and reflection: they bypass authentication, log and traces, since Kubernetes' probe sends no headers.
 pub fn is_infrastructure(path: &str) -> bool {
     path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.")
+}
+
+static METHODS_BY_PATH: LazyLock<HashMap<&'static str, &'static MethodAccess>> =
+    LazyLock::new(|| METHODS.iter().map(|method| (method.path, method)).collect());
+
+/// What the contract says of an RPC; None when it has none at this path.
+pub fn method_of(path: &str) -> Option<&'static MethodAccess> {
+    METHODS_BY_PATH.get(path).copied()
 }

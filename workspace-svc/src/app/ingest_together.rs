@@ -2,6 +2,7 @@
 //! and a caller with a single record waits no longer than one with thousands.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const KEEP: Duration = Duration::from_secs(60);
 /// In a pool with fewer connections a writer gives its own back at once: others would wait for it.
 const LINGER_FROM_CONNECTIONS: u32 = 6;
-/// A batch that has waited so long asks for another writer, however little waits.
+/// A transaction that takes so long asks for another writer, however little waits.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Records that are committed together; a batch that has more is committed by itself.
 const RECORDS_MAX: usize = 5_000;
@@ -158,15 +159,8 @@ pub async fn ingest_together(app: &App, caller: &str, parsed: Parsed) -> Answer 
     if !app.queue.lines().put(caller, Waiting { parsed, answer }) {
         return Err(Failure::Rejected(IngestRejection::LineFull { records_max: LINE_RECORDS_MAX }));
     }
-    let mut answered = answered;
     start_writer(app, false);
-    loop {
-        match tokio::time::timeout(PATIENCE, &mut answered).await {
-            Ok(Ok(answer)) => return answer,
-            Ok(Err(_)) => return Err(chassis::bug!("a batch was taken and not answered")),
-            Err(_) => start_writer(app, true),
-        }
-    }
+    answered.await.unwrap_or_else(|_| Err(chassis::bug!("a batch was taken and not answered")))
 }
 
 /// Starts a writer or wakes one, if what waits is worth it: each goes on until nothing waits, with one connection.
@@ -191,13 +185,22 @@ fn start_writer(app: &App, too_long: bool) {
                     }
                     // Of no caller's trace: it is done for all of them.
                     let span = tracing::info_span!(parent: None, "app.ingest_together");
-                    Box::pin(write_together(&app, &mut kept, taken)).instrument(span).await;
+                    let writing = Box::pin(write_together(&app, &mut kept, taken)).instrument(span);
+                    with_patience(&app, writing).await;
                 }
                 None if is_woken(&app).await => leaving.1 = true,
                 None => return,
             }
         }
     });
+}
+
+/// While one writes, whatever waits too long has another writer.
+async fn with_patience(app: &App, writing: impl Future<Output = ()>) {
+    let mut writing = pin!(writing);
+    while tokio::time::timeout(PATIENCE, &mut writing).await.is_err() {
+        start_writer(app, true);
+    }
 }
 
 /// Lingers; false after a while, and when the service stops.
