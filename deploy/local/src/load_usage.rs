@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::screen;
 use crate::usage_file::{
-    COLUMNS, Format, Line, REFUSED_COLUMNS, REFUSED_SUFFIX, UsageFile, source_of, split,
+    COLUMNS, COLUMNS_MIN, Format, Line, REFUSED_COLUMNS, REFUSED_SUFFIX, UsageFile, source_of, split,
 };
 
 /// Records in a batch.
@@ -262,10 +262,12 @@ fn refused_path(file: &Path) -> PathBuf {
 
 /// The line's own values, then reason and message. A line that is no row is one value, so that nothing of it is lost.
 fn csv_row(problem: &Problem) -> anyhow::Result<String> {
-    let row_or_refused = [COLUMNS.len(), COLUMNS.len() + REFUSED_COLUMNS.len()];
+    let row_or_refused = COLUMNS_MIN..=COLUMNS.len() + REFUSED_COLUMNS.len();
     let values = split(&problem.line.text).filter(|values| row_or_refused.contains(&values.len()));
     let mut values = values.unwrap_or_else(|| vec![problem.line.text.clone()]);
-    values.truncate(COLUMNS.len());
+    if values.len() >= COLUMNS_MIN + REFUSED_COLUMNS.len() {
+        values.truncate(values.len() - REFUSED_COLUMNS.len());
+    }
     values.resize(COLUMNS.len(), String::new());
     values.extend([problem.reason.clone(), problem.message.clone()]);
     let mut writer = csv::Writer::from_writer(Vec::new());
@@ -316,11 +318,15 @@ mod tests {
         assert_eq!(refused_path(Path::new("usage")), Path::new("usage.refused"));
         assert_eq!(
             csv_row(&problem("w,1,t,m,,5")).unwrap(),
-            "w,1,t,m,,5,UNKNOWN_METER,\"no \"\"x\"\", yet\"\n"
+            "w,1,t,m,,5,,UNKNOWN_METER,\"no \"\"x\"\", yet\"\n"
         );
         let again = csv_row(&problem("w,1,t,m,,5,TOO_OLD,before")).unwrap();
-        assert_eq!(split(&again).unwrap()[6], "UNKNOWN_METER", "refused again, for another reason");
-        for rubbish in ["rubbish,1", "w,1,t,m,,5,6"] {
+        assert_eq!(split(&again).unwrap()[6..8], ["", "UNKNOWN_METER"], "refused again, for another reason");
+        for with_time in ["w,1,t,m,,5,from", "w,1,t,m,,5,from,TOO_OLD,before"] {
+            let row = split(&csv_row(&problem(with_time)).unwrap()).unwrap();
+            assert_eq!(row[5..8], ["5", "from", "UNKNOWN_METER"]);
+        }
+        for rubbish in ["rubbish,1", "w,1,t,m,,5,6,7,8,9"] {
             assert_eq!(split(&csv_row(&problem(rubbish)).unwrap()).unwrap()[0], rubbish);
         }
         let event: Value = serde_json::from_str(&json_row(&problem("{\"id\":\"7\"}"))).unwrap();

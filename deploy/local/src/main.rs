@@ -83,7 +83,7 @@ enum Command {
     /// Sends a file of usage records to services that run, and counts each once, however often it is sent. What is refused is
     /// written beside the file.
     Ingest {
-        /// CSV with the header workspace_id,event_id,event_time,meter,dimension,quantity, or CloudEvents, one in each line.
+        /// CSV with the header workspace_id,event_id,event_time,meter,dimension,quantity (and count_from_time, if need be), or CloudEvents, one in each line.
         file: PathBuf,
         /// What is in it; by default CSV in .csv, CloudEvents in .jsonl and .ndjson.
         #[arg(long)]

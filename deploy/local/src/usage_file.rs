@@ -16,8 +16,11 @@ use time::format_description::well_known::Rfc3339;
 /// A longer line is refused: a file without line breaks is not read into memory.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// The columns of a CSV file. A file of refused lines has two more, which are not looked at.
-pub const COLUMNS: [&str; 6] = ["workspace_id", "event_id", "event_time", "meter", "dimension", "quantity"];
+/// The columns of a CSV file; the last one may be missing. A file of refused lines has two more, which are not looked at.
+pub const COLUMNS: [&str; 7] =
+    ["workspace_id", "event_id", "event_time", "meter", "dimension", "quantity", "count_from_time"];
+/// Without the one that may be missing.
+pub const COLUMNS_MIN: usize = 6;
 /// And those two.
 pub const REFUSED_COLUMNS: [&str; 2] = ["reason", "message"];
 /// What a file of refused lines has in its name, before the extension.
@@ -28,7 +31,7 @@ pub const REFUSED_SUFFIX: &str = ".refused";
 pub enum Format {
     /// Comma-separated values, without line breaks in them.
     Csv,
-    /// CloudEvents in JSON, one in each line: `subject` is the workspace, `type` the meter, `data` has quantity and dimension.
+    /// CloudEvents in JSON, one in each line: `subject` is the workspace, `type` the meter, `data` has quantity, dimension and count_from_time.
     #[value(name = "cloudevents")]
     CloudEvents,
 }
@@ -84,8 +87,16 @@ pub struct UsageFile<R> {
 
 #[derive(Debug)]
 enum Parser {
-    Csv { source: String, column_count: usize },
+    Csv(Columns),
     CloudEvents,
+}
+
+/// What the header of a CSV file says.
+#[derive(Debug)]
+struct Columns {
+    source: String,
+    count: usize,
+    has_count_from: bool,
 }
 
 impl UsageFile<BufReader<File>> {
@@ -108,10 +119,12 @@ impl<R: BufRead> UsageFile<R> {
                 .context("the file is empty")?
                 .map_err(|(_, problem)| anyhow::anyhow!("line 1: {problem}"))?;
             let columns = split(&header.text).unwrap_or_default();
-            let all: Vec<&str> = COLUMNS.into_iter().chain(REFUSED_COLUMNS).collect();
-            let is_known = columns == COLUMNS || columns == all;
-            anyhow::ensure!(is_known, "line 1 must be {}", COLUMNS.join(","));
-            file.parser = Parser::Csv { source, column_count: columns.len() };
+            let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+            let own = names.strip_suffix(&REFUSED_COLUMNS).unwrap_or(&names);
+            let is_known = own.len() >= COLUMNS_MIN && COLUMNS.starts_with(own);
+            anyhow::ensure!(is_known, "line 1 must be {}; the last may be missing", COLUMNS.join(","));
+            let has_count_from = own.len() > COLUMNS_MIN;
+            file.parser = Parser::Csv(Columns { source, count: columns.len(), has_count_from });
         }
         Ok(file)
     }
@@ -179,7 +192,7 @@ impl<R: BufRead> UsageFile<R> {
 impl Parser {
     fn parse(&self, text: &str) -> Result<Record, String> {
         match self {
-            Self::Csv { source, column_count } => csv_record(text, source, *column_count),
+            Self::Csv(columns) => csv_record(text, columns),
             Self::CloudEvents => cloud_event(text),
         }
     }
@@ -195,22 +208,25 @@ pub fn split(line: &str) -> Option<Vec<String>> {
     Some(record.iter().map(str::to_owned).collect())
 }
 
-fn csv_record(text: &str, source: &str, column_count: usize) -> Result<Record, String> {
+fn csv_record(text: &str, columns: &Columns) -> Result<Record, String> {
     let values = split(text).unwrap_or_default();
-    if values.len() != column_count {
-        return Err(format!("has {} columns and not {column_count}", values.len()));
+    if values.len() != columns.count {
+        return Err(format!("has {} columns and not {}", values.len(), columns.count));
     }
     let mut values = values.into_iter();
     let mut next = || values.next().unwrap_or_default();
     let (workspace_id, id, time, meter, dimension) = (next(), next(), next(), next(), next());
     let quantity = next();
+    let from = if columns.has_count_from { next() } else { String::new() };
     if id.is_empty() {
         return Err("event_id must not be empty: a second run could not be told from the first".to_owned());
     }
     let event_time = instant("event_time", &time)?;
     let quantity = whole("quantity", &quantity)?;
-    let usage = Usage { workspace_id, meter, dimension, quantity, event_time };
-    record(source, &id, usage)
+    let count_from_time = Some(from).filter(|from| !from.is_empty());
+    let count_from_time = count_from_time.map(|from| instant("count_from_time", &from)).transpose()?;
+    let usage = Usage { workspace_id, meter, dimension, quantity, event_time, count_from_time };
+    record(&columns.source, &id, usage)
 }
 
 /// A CloudEvent; attributes that are not named here are not looked at.
@@ -230,6 +246,7 @@ struct CloudEvent {
 struct EventData {
     quantity: Value,
     dimension: Option<String>,
+    count_from_time: Option<String>,
 }
 
 fn cloud_event(text: &str) -> Result<Record, String> {
@@ -250,12 +267,14 @@ fn cloud_event(text: &str) -> Result<Record, String> {
         Value::Number(number) => whole("data.quantity", &number.to_string())?,
         _ => return Err(not_whole("data.quantity")),
     };
+    let from = event.data.count_from_time;
     let usage = Usage {
         workspace_id: event.subject,
         meter: event.kind,
         dimension: event.data.dimension.unwrap_or_default(),
         quantity,
         event_time: instant("time", &event.time)?,
+        count_from_time: from.map(|from| instant("data.count_from_time", &from)).transpose()?,
     };
     record(&event.source, &event.id, usage)
 }
@@ -338,14 +357,31 @@ mod tests {
 
     #[test]
     fn a_file_of_refused_lines_can_be_read_again() {
-        let text = format!(
-            "workspace_id,event_id,event_time,meter,dimension,quantity,reason,message\n\
-             {WORKSPACE},1,2026-11-26T00:30:00Z,pv,,12,UNKNOWN_METER,\"there is none, yet\"\n"
-        );
-        assert!(read(text.as_bytes(), Format::Csv)[0].1.is_ok());
+        for (column, value) in [("", ""), (",count_from_time", ",")] {
+            let text = format!(
+                "workspace_id,event_id,event_time,meter,dimension,quantity{column},reason,message\n\
+                 {WORKSPACE},1,2026-11-26T00:30:00Z,pv,,12{value},UNKNOWN_METER,\"there is none, yet\"\n"
+            );
+            assert_eq!(read(text.as_bytes(), Format::Csv)[0].1.as_ref().unwrap().usage.count_from_time, None);
+        }
         assert_eq!(source_of(Path::new("/tmp/usage.refused.refused.csv")), "usage.csv");
         assert_eq!(source_of(Path::new("usage.csv")), "usage.csv");
         assert_eq!(source_of(Path::new("usage")), "usage");
+    }
+
+    #[test]
+    fn from_when_it_counts_is_a_column_that_may_be_missing() {
+        let text = format!(
+            "workspace_id,event_id,event_time,meter,dimension,quantity,count_from_time\n\
+             {WORKSPACE},1,2026-11-26T08:30:00Z,host,,3,2026-11-26T08:00:00+08:00\n\
+             {WORKSPACE},2,2026-11-26T08:30:00Z,host,,3,\n\
+             {WORKSPACE},3,2026-11-26T08:30:00Z,host,,3,noon\n"
+        );
+        let read = read(text.as_bytes(), Format::Csv);
+        let from = |place: usize| read[place].1.as_ref().unwrap().usage.count_from_time;
+        assert_eq!(from(0), Some(time::macros::datetime!(2026-11-26 00:00 UTC)));
+        assert_eq!(from(1), None);
+        assert!(problem(&read[2]).1.starts_with("count_from_time must be a time"), "{read:?}");
     }
 
     #[test]
@@ -389,12 +425,15 @@ mod tests {
         assert_ne!(other.event_id, usual.event_id);
         let uuid = "01900000-0000-7000-8000-0000000000aa";
         assert_eq!(event(|event| event["id"] = uuid.into()).unwrap().event_id.to_string(), uuid);
-        let data = serde_json::json!({ "quantity": 999_999_999_999_999_999_u64, "dimension": "audit" });
+        let data = serde_json::json!({ "quantity": 999_999_999_999_999_999_u64, "dimension": "audit",
+            "count_from_time": "2026-11-26T00:00:00Z" });
         let integer = event(|event| event["data"] = data).unwrap();
         assert_eq!(
             (integer.usage.quantity, integer.usage.dimension.as_str()),
             (999_999_999_999_999_999, "audit")
         );
+        let from = (integer.usage.count_from_time, usual.usage.count_from_time);
+        assert_eq!(from, (Some(time::macros::datetime!(2026-11-26 00:00 UTC)), None));
     }
 
     #[test]
@@ -418,6 +457,8 @@ mod tests {
             let said = event(|event| event["data"]["quantity"] = quantity).unwrap_err();
             assert_eq!(said, "data.quantity must be a whole number below 10^18");
         }
+        let text = event(|event| event["data"]["count_from_time"] = "noon".into()).unwrap_err();
+        assert!(text.starts_with("data.count_from_time must be a time"), "{text}");
         assert!(read(b"{\n", Format::CloudEvents)[0].1.is_err());
     }
 

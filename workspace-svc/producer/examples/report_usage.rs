@@ -45,6 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             dimension: String::new(),
             quantity: quantity.parse()?,
             event_time: now(),
+            count_from_time: None,
         };
         // A line with an id is the same record whenever it comes again, as long as its time is the same too: a source that repeats
         // itself has to repeat the time. Here only the id is known, so that its repeat within a day is refused, not counted.

@@ -14,6 +14,7 @@
 //!     dimension: String::new(),
 //!     quantity: 12,
 //!     event_time: now(),
+//!     count_from_time: None,
 //! };
 //! producer.record(usage).await?; // It is on disk now.
 //! producer.close(std::time::Duration::from_secs(10)).await?;

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 
 use tallystick_proto::common::v1::ErrorReason;
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::journal::Folder;
@@ -12,7 +13,8 @@ use crate::usage::Record;
 /// Where refused records are kept, in the journal's folder.
 pub const REFUSED_FILE: &str = "refused.csv";
 
-const HEADER: &str = "workspace_id,event_id,event_time,meter,dimension,quantity,reason,message\n";
+const HEADER: &str =
+    "workspace_id,event_id,event_time,meter,dimension,quantity,count_from_time,reason,message\n";
 
 /// A record that was not counted, and is not sent again by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +66,11 @@ pub fn keep(folder: &Folder, refused: &[Refused]) -> io::Result<u64> {
 
 fn row(refused: &Refused) -> io::Result<String> {
     let usage = &refused.record.usage;
-    let time = usage.event_time.format(&Rfc3339).map_err(io::Error::other)?;
+    let written = |time: OffsetDateTime| time.format(&Rfc3339).map_err(io::Error::other);
+    let time = written(usage.event_time)?;
+    let from = usage.count_from_time.map(written).transpose()?.unwrap_or_default();
     Ok(format!(
-        "{},{},{time},{},{},{},{},\"{}\"\n",
+        "{},{},{time},{},{},{},{from},{},\"{}\"\n",
         usage.workspace_id,
         refused.record.event_id,
         usage.meter,

@@ -70,6 +70,9 @@ pub struct Usage {
     pub quantity: u64,
     /// When it happened, kept to the microsecond. The service takes what is at most 35 days old and 5 minutes ahead.
     pub event_time: OffsetDateTime,
+    /// Of a meter reduced by maximum, on the day on which its workspace was upgraded, from the upgrade on: from when the quantity counts. The service
+    /// refuses such a record without it, and does not look at it in others.
+    pub count_from_time: Option<OffsetDateTime>,
 }
 
 /// Usage that can never be counted: it is not taken into the journal.
@@ -108,12 +111,10 @@ impl Record {
         if usage.quantity > limits::QUANTITY_MAX {
             return wrong("quantity", "must be below 10^18");
         }
-        let utc = usage.event_time.to_offset(time::UtcOffset::UTC);
-        if !(1970..3000).contains(&utc.year()) {
-            return wrong("event_time", "must be from 1970 to 2999");
-        }
-        let event_time = utc - Duration::nanoseconds(i64::from(utc.nanosecond() % 1_000));
-        Ok(Self { event_id, usage: Usage { event_time, ..usage } })
+        let event_time = to_micros("event_time", usage.event_time)?;
+        let count_from_time =
+            usage.count_from_time.map(|time| to_micros("count_from_time", time)).transpose()?;
+        Ok(Self { event_id, usage: Usage { event_time, count_from_time, ..usage } })
     }
 
     /// As it is sent.
@@ -125,9 +126,17 @@ impl Record {
             meter: self.usage.meter.clone(),
             dimension: self.usage.dimension.clone(),
             quantity: self.usage.quantity.to_string(),
-            count_from_time: None,
+            count_from_time: self.usage.count_from_time.map(timestamp),
         }
     }
+}
+
+fn to_micros(field: &'static str, time: OffsetDateTime) -> Result<OffsetDateTime, InvalidUsage> {
+    let utc = time.to_offset(time::UtcOffset::UTC);
+    if !(1970..3000).contains(&utc.year()) {
+        return Err(InvalidUsage { field, problem: "must be from 1970 to 2999" });
+    }
+    Ok(utc - Duration::nanoseconds(i64::from(utc.nanosecond() % 1_000)))
 }
 
 fn is_word(value: &str) -> bool {
@@ -155,6 +164,7 @@ pub(crate) mod tests {
             dimension: String::new(),
             quantity,
             event_time: datetime!(2026-11-24 03:04:05.678901234 UTC),
+            count_from_time: None,
         }
     }
 
@@ -194,13 +204,18 @@ pub(crate) mod tests {
         assert_eq!(field(|u| u.meter = "p v".into()), "meter");
         assert_eq!(field(|u| u.dimension = "x".repeat(65)), "dimension");
         assert_eq!(field(|u| u.quantity = 1_000_000_000_000_000_000), "quantity");
-        assert_eq!(field(|u| u.event_time = datetime!(1969-12-31 23:59 UTC)), "event_time");
+        const EARLY: OffsetDateTime = datetime!(1969-12-31 23:59 UTC);
+        assert_eq!(field(|u| u.event_time = EARLY), "event_time");
+        assert_eq!(field(|u| u.count_from_time = Some(EARLY)), "count_from_time");
     }
 
     #[test]
     fn times_are_cut_to_microseconds_once() {
-        let record = Record::new(EventId::new(), usage(1)).unwrap();
-        let wire = record.to_wire().event_time.unwrap();
-        assert_eq!(wire.nanos, 678_901_000);
+        let mut usage = usage(1);
+        usage.count_from_time = Some(usage.event_time - Duration::HOUR);
+        let wire = Record::new(EventId::new(), usage).unwrap().to_wire();
+        let (time, from) = (wire.event_time.unwrap(), wire.count_from_time.unwrap());
+        assert_eq!((time.nanos, from.nanos), (678_901_000, 678_901_000));
+        assert_eq!(time.seconds - from.seconds, 3_600);
     }
 }

@@ -1,5 +1,5 @@
 //! One record as a line of the journal: a checksum, its place in the order, and its fields, separated by spaces. No field can have a
-//! space or a line break in it: `Record::new` refuses both.
+//! space or a line break in it: `Record::new` refuses both. The last field, from when it counts, is there only if the record has it.
 
 use time::OffsetDateTime;
 
@@ -8,10 +8,16 @@ use crate::usage::{EventId, Record, Usage};
 /// The line of a record, with its line break.
 pub fn encode(seq: u64, record: &Record) -> String {
     let usage = &record.usage;
-    let micros = usage.event_time.unix_timestamp_nanos() / 1_000;
+    let micros = |time: OffsetDateTime| time.unix_timestamp_nanos() / 1_000;
+    let from = usage.count_from_time.map(|time| format!(" {}", micros(time))).unwrap_or_default();
     let content = format!(
-        "{seq} {} {micros} {} {} {} {}",
-        record.event_id, usage.workspace_id, usage.meter, usage.dimension, usage.quantity
+        "{seq} {} {} {} {} {} {}{from}",
+        record.event_id,
+        micros(usage.event_time),
+        usage.workspace_id,
+        usage.meter,
+        usage.dimension,
+        usage.quantity
     );
     format!("{:08x} {content}\n", checksum(content.as_bytes()))
 }
@@ -27,11 +33,20 @@ pub fn decode(line: &[u8]) -> Option<(u64, Record)> {
     let mut next = || fields.next();
     let seq = next()?.parse().ok()?;
     let event_id = EventId::parse(next()?)?;
-    let micros: i128 = next()?.parse().ok()?;
-    let event_time = OffsetDateTime::from_unix_timestamp_nanos(micros.checked_mul(1_000)?).ok()?;
+    let event_time = instant(next()?)?;
     let (workspace_id, meter, dimension) = (next()?.to_owned(), next()?.to_owned(), next()?.to_owned());
-    let usage = Usage { workspace_id, meter, dimension, quantity: next()?.parse().ok()?, event_time };
+    let quantity = next()?.parse().ok()?;
+    let count_from_time = match next() {
+        Some(micros) => Some(instant(micros)?),
+        None => None,
+    };
+    let usage = Usage { workspace_id, meter, dimension, quantity, event_time, count_from_time };
     Some((seq, Record::new(event_id, usage).ok()?))
+}
+
+fn instant(micros: &str) -> Option<OffsetDateTime> {
+    let micros: i128 = micros.parse().ok()?;
+    OffsetDateTime::from_unix_timestamp_nanos(micros.checked_mul(1_000)?).ok()
 }
 
 /// CRC-32 as everybody computes it, bit by bit: lines are short.
@@ -59,6 +74,10 @@ mod tests {
         assert_eq!(checksum(b"123456789"), 0xCBF4_3926);
     }
 
+    fn at(micros: i64) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + time::Duration::microseconds(micros)
+    }
+
     proptest! {
         #[test]
         fn a_line_reads_back_as_what_it_was(
@@ -66,10 +85,12 @@ mod tests {
             quantity in 0_u64..=999_999_999_999_999_999,
             dimension in "[a-z0-9_-]{0,64}",
             micros in 0_i64..32_000_000_000_000_000,
+            from in prop::option::of(0_i64..32_000_000_000_000_000),
         ) {
             let mut usage = usage(quantity);
             usage.dimension = dimension;
-            usage.event_time = OffsetDateTime::UNIX_EPOCH + time::Duration::microseconds(micros);
+            usage.event_time = at(micros);
+            usage.count_from_time = from.map(at);
             let record = Record::new(EventId::new(), usage).unwrap();
             prop_assert_eq!(decode(encode(seq, &record).as_bytes()), Some((seq, record)));
         }

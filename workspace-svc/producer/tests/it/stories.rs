@@ -40,6 +40,7 @@ pub fn usage(quantity: u64) -> Usage {
         dimension: String::new(),
         quantity,
         event_time: now(),
+        count_from_time: None,
     }
 }
 
@@ -185,7 +186,7 @@ async fn refused_records_are_told_and_kept_and_not_sent_again() {
     let kept = std::fs::read_to_string(scratch.0.join("refused.csv")).unwrap();
     assert_eq!(kept.lines().count(), 11, "{kept}");
     assert!(
-        kept.lines().nth(1).unwrap().ends_with(",unknown,,3,UNKNOWN_METER,\"said \"\"no\"\"\""),
+        kept.lines().nth(1).unwrap().ends_with(",unknown,,3,,UNKNOWN_METER,\"said \"\"no\"\"\""),
         "{kept}"
     );
 }
