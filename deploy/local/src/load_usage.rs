@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::screen;
 use crate::usage_file::{
-    COLUMNS, COLUMNS_MIN, Format, Line, REFUSED_COLUMNS, REFUSED_SUFFIX, UsageFile, source_of, split,
+    COLUMNS, Format, Layout, Line, REFUSED_COLUMNS, REFUSED_SUFFIX, UsageFile, source_of,
 };
 
 /// Records in a batch.
@@ -102,9 +102,9 @@ pub async fn load(load: &Load) -> anyhow::Result<Report> {
     let (batches, batches_heard) = mpsc::channel(1);
     let (problems, problems_heard) = mpsc::channel(PROBLEMS_WAITING_MAX);
     let (receipts, receipts_heard) = mpsc::channel(1);
+    let mut desk = Desk::new(load, file.layout(), size)?;
     let reading = tokio::task::spawn_blocking(move || read(file, &batches, &problems));
     let delivering = tokio::spawn(deliver(link, batches_heard, receipts));
-    let mut desk = Desk::new(load, size)?;
     desk.take_down(receipts_heard, problems_heard, trouble_heard).await?;
     let undelivered = delivering.await.context("delivering")?.err();
     desk.counts.read = reading.await.context("reading")?.with_context(|| load.file.display().to_string())?;
@@ -150,7 +150,8 @@ fn read<R: std::io::BufRead>(
 
 /// Takes down what becomes of the lines.
 struct Desk {
-    format: Format,
+    /// Of a CSV file.
+    layout: Option<Layout>,
     counts: Counts,
     problems: Vec<String>,
     refused_path: PathBuf,
@@ -159,10 +160,10 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(load: &Load, size: u64) -> anyhow::Result<Self> {
+    fn new(load: &Load, layout: Option<Layout>, size: u64) -> anyhow::Result<Self> {
         let style = ProgressStyle::with_template("  [{wide_bar}] {bytes}/{total_bytes} {eta}\n  {msg}")?;
         Ok(Self {
-            format: load.format,
+            layout,
             counts: Counts::default(),
             problems: Vec::new(),
             refused_path: refused_path(&load.file),
@@ -217,16 +218,16 @@ impl Desk {
             let Problem { line, reason, message } = &problem;
             self.problems.push(format!("line {}: {reason}: {message}", line.number));
         }
-        let row = match self.format {
-            Format::Csv => csv_row(&problem)?,
-            Format::CloudEvents => json_row(&problem),
+        let row = match self.layout {
+            Some(layout) => csv_row(layout, &problem)?,
+            None => json_row(&problem),
         };
         let writing = || format!("writing {}", self.refused_path.display());
         let file = match &mut self.refused_file {
             Some(file) => file,
             none => {
                 let file = none.insert(File::create(&self.refused_path).with_context(writing)?);
-                if self.format == Format::Csv {
+                if self.layout.is_some() {
                     let columns: Vec<&str> = COLUMNS.into_iter().chain(REFUSED_COLUMNS).collect();
                     writeln!(file, "{}", columns.join(",")).with_context(writing)?;
                 }
@@ -260,15 +261,9 @@ fn refused_path(file: &Path) -> PathBuf {
     file.with_file_name(name)
 }
 
-/// The line's own values, then reason and message. A line that is no row is one value, so that nothing of it is lost.
-fn csv_row(problem: &Problem) -> anyhow::Result<String> {
-    let row_or_refused = COLUMNS_MIN..=COLUMNS.len() + REFUSED_COLUMNS.len();
-    let values = split(&problem.line.text).filter(|values| row_or_refused.contains(&values.len()));
-    let mut values = values.unwrap_or_else(|| vec![problem.line.text.clone()]);
-    if values.len() >= COLUMNS_MIN + REFUSED_COLUMNS.len() {
-        values.truncate(values.len() - REFUSED_COLUMNS.len());
-    }
-    values.resize(COLUMNS.len(), String::new());
+/// The line's own values, then reason and message.
+fn csv_row(layout: Layout, problem: &Problem) -> anyhow::Result<String> {
+    let mut values = layout.row(&problem.line.text);
     values.extend([problem.reason.clone(), problem.message.clone()]);
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(&values)?;
@@ -316,19 +311,12 @@ mod tests {
     fn refused_lines_stand_beside_the_file_and_keep_what_they_were() {
         assert_eq!(refused_path(Path::new("/a/usage.csv")), Path::new("/a/usage.refused.csv"));
         assert_eq!(refused_path(Path::new("usage")), Path::new("usage.refused"));
+        let header = b"workspace_id,event_id,event_time,meter,dimension,quantity\n".as_slice();
+        let layout = UsageFile::new(header, Format::Csv, String::new()).unwrap().layout().unwrap();
         assert_eq!(
-            csv_row(&problem("w,1,t,m,,5")).unwrap(),
+            csv_row(layout, &problem("w,1,t,m,,5")).unwrap(),
             "w,1,t,m,,5,,UNKNOWN_METER,\"no \"\"x\"\", yet\"\n"
         );
-        let again = csv_row(&problem("w,1,t,m,,5,TOO_OLD,before")).unwrap();
-        assert_eq!(split(&again).unwrap()[6..8], ["", "UNKNOWN_METER"], "refused again, for another reason");
-        for with_time in ["w,1,t,m,,5,from", "w,1,t,m,,5,from,TOO_OLD,before"] {
-            let row = split(&csv_row(&problem(with_time)).unwrap()).unwrap();
-            assert_eq!(row[5..8], ["5", "from", "UNKNOWN_METER"]);
-        }
-        for rubbish in ["rubbish,1", "w,1,t,m,,5,6,7,8,9"] {
-            assert_eq!(split(&csv_row(&problem(rubbish)).unwrap()).unwrap()[0], rubbish);
-        }
         let event: Value = serde_json::from_str(&json_row(&problem("{\"id\":\"7\"}"))).unwrap();
         assert_eq!((&event["id"], &event["refusalreason"]), (&"7".into(), &"UNKNOWN_METER".into()));
         let event: Value = serde_json::from_str(&json_row(&problem("{"))).unwrap();

@@ -87,16 +87,35 @@ pub struct UsageFile<R> {
 
 #[derive(Debug)]
 enum Parser {
-    Csv(Columns),
+    Csv { source: String, layout: Layout },
     CloudEvents,
 }
 
-/// What the header of a CSV file says.
-#[derive(Debug)]
-struct Columns {
-    source: String,
-    count: usize,
-    has_count_from: bool,
+/// What the header of a CSV file says of each line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// How many of `COLUMNS` it has.
+    own: usize,
+    /// And how many with those of a refused line.
+    all: usize,
+}
+
+impl Layout {
+    /// Of the names of its columns.
+    fn of(header: &[&str]) -> Option<Self> {
+        let own = header.strip_suffix(&REFUSED_COLUMNS).unwrap_or(header);
+        let is_known = own.len() >= COLUMNS_MIN && COLUMNS.starts_with(own);
+        is_known.then_some(Self { own: own.len(), all: header.len() })
+    }
+
+    /// A line's own values, as many as there are `COLUMNS`. A line with another number of values is one value: nobody knows which of them is which.
+    pub fn row(self, line: &str) -> Vec<String> {
+        let values = split(line).filter(|values| values.len() == self.all);
+        let mut row = values.unwrap_or_else(|| vec![line.to_owned()]);
+        row.truncate(self.own);
+        row.resize(COLUMNS.len(), String::new());
+        row
+    }
 }
 
 impl UsageFile<BufReader<File>> {
@@ -120,13 +139,19 @@ impl<R: BufRead> UsageFile<R> {
                 .map_err(|(_, problem)| anyhow::anyhow!("line 1: {problem}"))?;
             let columns = split(&header.text).unwrap_or_default();
             let names: Vec<&str> = columns.iter().map(String::as_str).collect();
-            let own = names.strip_suffix(&REFUSED_COLUMNS).unwrap_or(&names);
-            let is_known = own.len() >= COLUMNS_MIN && COLUMNS.starts_with(own);
-            anyhow::ensure!(is_known, "line 1 must be {}; the last may be missing", COLUMNS.join(","));
-            let has_count_from = own.len() > COLUMNS_MIN;
-            file.parser = Parser::Csv(Columns { source, count: columns.len(), has_count_from });
+            let layout = Layout::of(&names)
+                .with_context(|| format!("line 1 must be {}; the last may be missing", COLUMNS.join(",")))?;
+            file.parser = Parser::Csv { source, layout };
         }
         Ok(file)
+    }
+
+    /// What the header of a CSV file said.
+    pub fn layout(&self) -> Option<Layout> {
+        match self.parser {
+            Parser::Csv { layout, .. } => Some(layout),
+            Parser::CloudEvents => None,
+        }
     }
 
     /// The next line that is not blank, if there is one.
@@ -192,7 +217,7 @@ impl<R: BufRead> UsageFile<R> {
 impl Parser {
     fn parse(&self, text: &str) -> Result<Record, String> {
         match self {
-            Self::Csv(columns) => csv_record(text, columns),
+            Self::Csv { source, layout } => csv_record(text, source, *layout),
             Self::CloudEvents => cloud_event(text),
         }
     }
@@ -208,16 +233,16 @@ pub fn split(line: &str) -> Option<Vec<String>> {
     Some(record.iter().map(str::to_owned).collect())
 }
 
-fn csv_record(text: &str, columns: &Columns) -> Result<Record, String> {
+fn csv_record(text: &str, source: &str, layout: Layout) -> Result<Record, String> {
     let values = split(text).unwrap_or_default();
-    if values.len() != columns.count {
-        return Err(format!("has {} columns and not {}", values.len(), columns.count));
+    if values.len() != layout.all {
+        return Err(format!("has {} columns and not {}", values.len(), layout.all));
     }
-    let mut values = values.into_iter();
+    let mut values = values.into_iter().take(layout.own);
     let mut next = || values.next().unwrap_or_default();
     let (workspace_id, id, time, meter, dimension) = (next(), next(), next(), next(), next());
     let quantity = next();
-    let from = if columns.has_count_from { next() } else { String::new() };
+    let from = next();
     if id.is_empty() {
         return Err("event_id must not be empty: a second run could not be told from the first".to_owned());
     }
@@ -226,7 +251,7 @@ fn csv_record(text: &str, columns: &Columns) -> Result<Record, String> {
     let count_from_time = Some(from).filter(|from| !from.is_empty());
     let count_from_time = count_from_time.map(|from| instant("count_from_time", &from)).transpose()?;
     let usage = Usage { workspace_id, meter, dimension, quantity, event_time, count_from_time };
-    record(&columns.source, &id, usage)
+    record(source, &id, usage)
 }
 
 /// A CloudEvent; attributes that are not named here are not looked at.
@@ -382,6 +407,27 @@ mod tests {
         assert_eq!(from(0), Some(time::macros::datetime!(2026-11-26 00:00 UTC)));
         assert_eq!(from(1), None);
         assert!(problem(&read[2]).1.starts_with("count_from_time must be a time"), "{read:?}");
+    }
+
+    #[test]
+    fn a_row_is_what_its_header_says_or_one_value() {
+        let layout = |header: &str| Layout::of(&header.split(',').collect::<Vec<_>>()).unwrap();
+        let (six, seven) = (COLUMNS[..COLUMNS_MIN].join(","), COLUMNS.join(","));
+        let refused = |header: &str| layout(&format!("{header},{}", REFUSED_COLUMNS.join(",")));
+        assert_eq!(layout(&six).row("w,1,t,m,d,5"), ["w", "1", "t", "m", "d", "5", ""]);
+        assert_eq!(layout(&seven).row("w,1,t,m,d,5,f"), ["w", "1", "t", "m", "d", "5", "f"]);
+        assert_eq!(refused(&six).row("w,1,t,m,d,5,R,said"), ["w", "1", "t", "m", "d", "5", ""]);
+        assert_eq!(refused(&seven).row("w,1,t,m,d,5,f,R,said"), ["w", "1", "t", "m", "d", "5", "f"]);
+        // A quantity with commas must not come back as its first digit.
+        for (layout, line) in [
+            (layout(&six), "w,1,t,m,d,5,000"),
+            (layout(&six), "w,1,t,m,d,5,000,000"),
+            (layout(&seven), "w,1,t,m,d,5,000,f"),
+            (refused(&seven), "w,1,t,m,d,5,R,said"),
+            (refused(&six), "rubbish,1"),
+        ] {
+            assert_eq!(layout.row(line), [line, "", "", "", "", "", ""]);
+        }
     }
 
     #[test]
