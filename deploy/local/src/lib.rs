@@ -9,4 +9,5 @@ pub mod load_usage;
 pub mod prices;
 pub mod screen;
 pub mod stack;
+pub mod usage_columns;
 pub mod usage_file;

@@ -15,9 +15,8 @@ use tallystick_producer::{TokenFile, limits};
 use tokio::sync::{mpsc, watch};
 
 use crate::screen;
-use crate::usage_file::{
-    COLUMNS, Format, Layout, Line, REFUSED_COLUMNS, REFUSED_SUFFIX, UsageFile, source_of,
-};
+use crate::usage_columns::{COLUMNS, Layout, REFUSED_COLUMNS};
+use crate::usage_file::{Format, Line, REFUSED_SUFFIX, UsageFile, source_of};
 
 /// Records in a batch.
 const BATCH_RECORDS: usize = 1_000;
