@@ -22,6 +22,7 @@ pub mod user;
 pub mod clock;
 pub mod db;
 pub mod fault;
+mod gather;
 pub mod idempotency;
 mod nodelay;
 pub mod outbox;

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use opentelemetry::propagation::Injector;
 use tallystick_proto::account::v1::SessionServiceGetKeysRequest;
 use tallystick_proto::account::v1::session_service_client::SessionServiceClient;
@@ -13,9 +15,11 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+use tower::ServiceExt as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::auth::{KeySource, Signer, TOKEN_LIFE};
+use crate::gather::Gathered;
 use crate::user::Keys;
 
 /// A channel that identifies itself.
@@ -35,7 +39,12 @@ pub fn channel(address: &str, name: &'static str, signer: Signer) -> anyhow::Res
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_while_idle(true);
     let identify = Identify { audience: name, signer, token: Arc::new(Mutex::new(None)) };
-    Ok(InterceptedService::new(endpoint.connect_lazy(), identify))
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let gathered = connector.map_response(|io: TokioIo<_>| TokioIo::new(Gathered::new(io.into_inner())));
+    Ok(InterceptedService::new(endpoint.connect_with_connector_lazy(gathered), identify))
 }
 
 type Kept = Arc<Mutex<Option<(Instant, MetadataValue<Ascii>)>>>;

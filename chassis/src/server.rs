@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use tallystick_proto::FILE_DESCRIPTOR_SET;
@@ -21,6 +22,7 @@ use crate::auth::{KeySource, UserKeys, Verifier};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Schema;
+use crate::gather::Gathered;
 use crate::guard::Guard;
 use crate::health::Readiness;
 use crate::layer::{self, Layer, Layered};
@@ -196,7 +198,7 @@ impl Frame {
             .layer(tower::layer::layer_fn(move |routes: Routes| Layered::new(Arc::clone(&layers), routes)))
             .add_routes(routes)
             .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                TcpIncoming::from(listener).with_nodelay(Some(true)).map_ok(Gathered::new),
                 stop_accepting.clone().cancelled_owned(),
             );
         let finish = async {
