@@ -22,6 +22,7 @@ mod constraints;
 mod contract;
 mod forgetting;
 mod idempotency;
+mod ingest_known;
 mod ingest_together;
 mod mails;
 mod methods;

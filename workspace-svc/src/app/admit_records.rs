@@ -1,6 +1,7 @@
 //! Judges each record of a batch by itself: is it admitted, and what does it count for?
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use chassis::civil::UsageDate;
 use time::OffsetDateTime;
@@ -158,7 +159,9 @@ pub async fn admit_records<'a>(
             tokio::task::yield_now().await;
         }
         let admitted = match parsed {
-            Ok(record) => candidate(index, record, intakes.get(&record.workspace_id), rules, now),
+            Ok(record) => {
+                candidate(index, record, intakes.get(&record.workspace_id).map(Arc::as_ref), rules, now)
+            }
             Err(refusal) => Err(refusal.clone()),
         };
         match admitted {

@@ -20,6 +20,10 @@ const WRITERS: usize = 2;
 /// Records that wait before another writer begins beside the first: until then they go together when the first is done. A transaction takes as much of a
 /// core as half as many records do, and whoever reads meanwhile waits for that core.
 const ANOTHER_WRITER_FROM: usize = 1_000;
+/// A writer does not wait for more when so many records wait.
+const GATHER_RECORDS: usize = 64;
+/// And otherwise it lets the others have so many turns, as long as each brings something.
+const GATHER_TURNS: usize = 16;
 /// A writer that finds nothing waits so long for more, with its connection: the same few processes of the database write then, which have mapped its memory.
 /// A connection that idled no longer is used without asking it first.
 const LINGER: Duration = Duration::from_secs(1);
@@ -176,6 +180,7 @@ fn start_writer(app: &App, too_long: bool) {
         let mut leaving = Leaving(&app, true);
         let (mut kept, mut kept_since) = (None, Instant::now());
         loop {
+            gather(&app.queue).await;
             let taken = app.queue.lines().take_or_leave();
             leaving.1 = taken.is_some();
             match taken {
@@ -193,6 +198,21 @@ fn start_writer(app: &App, too_long: bool) {
             }
         }
     });
+}
+
+/// Lets callers that are about to put something have their turn, so that a transaction is not begun for a few of those that come in one wave.
+async fn gather(queue: &Queue) {
+    let mut waiting = queue.lines().records;
+    for _ in 0..GATHER_TURNS {
+        if waiting >= GATHER_RECORDS {
+            return;
+        }
+        tokio::task::yield_now().await;
+        let before = std::mem::replace(&mut waiting, queue.lines().records);
+        if waiting == before {
+            return;
+        }
+    }
 }
 
 /// While one writes, whatever waits too long has another writer.
@@ -322,6 +342,35 @@ mod tests {
         assert!(lines.put("one", waiting(1)) && lines.add_writer(false));
         assert!(!lines.add_writer(false), "little waits, and not for long");
         assert!(lines.add_writer(true));
+    }
+
+    /// Callers that are ready put theirs first; nobody is waited for who is not.
+    #[tokio::test]
+    async fn a_writer_gathers_what_is_ready_and_no_more_than_is_worth_it() {
+        let queue = Arc::new(Queue::default());
+        assert!(queue.lines().put("one", waiting(1)));
+        gather(&queue).await;
+        assert_eq!(queue.lines().records, 1, "alone");
+        // Each comes after the one before, on a turn of its own.
+        let later = |turn: usize| {
+            let queue = Arc::clone(&queue);
+            tokio::spawn(async move {
+                for _ in 0..turn {
+                    tokio::task::yield_now().await;
+                }
+                assert!(queue.lines().put("one", waiting(1)));
+            })
+        };
+        let tasks: Vec<_> = (0..GATHER_TURNS * 2).map(later).collect();
+        gather(&queue).await;
+        assert_eq!(queue.lines().records, 1 + GATHER_TURNS, "so many turns");
+        for task in tasks {
+            task.await.expect("it puts");
+        }
+        assert!(queue.lines().put("one", waiting(GATHER_RECORDS)));
+        let mut gathering = pin!(gather(&queue));
+        let now = std::future::poll_fn(|context| std::task::Poll::Ready(gathering.as_mut().poll(context)));
+        assert!(now.await.is_ready(), "much is not made to wait");
     }
 
     #[test]

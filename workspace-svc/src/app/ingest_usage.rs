@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use super::App;
 use super::admit_records::{Candidate, admit_records, named_in};
+use super::ingest_known::ingest_known;
 use crate::domain::meter::Meters;
 use crate::domain::sellable::Sellables;
 use crate::domain::trial::{Counter, Counters, used_up};
@@ -84,12 +85,18 @@ pub struct Habit {
 }
 
 impl Habit {
+    /// Whether the next transaction looks first.
+    pub fn will_probe(&self) -> bool {
+        self.probes_left.load(Ordering::Relaxed) > 0
+    }
+
     fn probes(&self) -> bool {
         let one_less = |left: u32| left.checked_sub(1);
         self.probes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
     }
 
-    fn met_duplicate(&self) {
+    /// The next transactions look first.
+    pub fn met_duplicate(&self) {
         self.probes_left.store(PROBED_AFTER_DUPLICATE, Ordering::Relaxed);
     }
 }
@@ -102,6 +109,10 @@ pub async fn ingest_usage(
 ) -> Result<Ingested, Failure<IngestRejection>> {
     let meters = app.meters_over(connection).await?;
     let sellables = app.sellables_over(connection).await?;
+    if let Some(ingested) = ingest_known(app, connection, (&meters, &sellables), parsed).await? {
+        fault::point("ingest.committed");
+        return Ok(ingested);
+    }
     for _ in 0..TRIES_MAX {
         if let Some(ingested) = commit(app, connection, (&meters, &sellables), parsed).await? {
             fault::point("ingest.committed");
@@ -277,8 +288,19 @@ async fn add_up(
     connection: &mut PgConnection,
     new: &[Candidate<'_>],
 ) -> Result<(), Failure<IngestRejection>> {
-    let mut deltas: HashMap<Slot<'_>, Delta, foldhash::fast::RandomState> = HashMap::default();
     let mut late: BTreeMap<_, LateCounts> = BTreeMap::new();
+    for candidate in new.iter().filter(|candidate| candidate.is_late) {
+        let place = (candidate.key.workspace_id, candidate.key.usage_date);
+        late.entry(place).or_default().records += 1;
+    }
+    store::usage_deltas::insert(&mut *connection, &deltas(new)).await?;
+    store::late_usage::add(connection, &late, app.clock.now()).await?;
+    Ok(())
+}
+
+/// What new records add to their hours.
+pub fn deltas<'a>(new: &'a [Candidate<'_>]) -> HashMap<Slot<'a>, Delta, foldhash::fast::RandomState> {
+    let mut deltas: HashMap<Slot<'_>, Delta, _> = HashMap::default();
     for candidate in new {
         let slot = Slot {
             workspace_id: candidate.key.workspace_id,
@@ -289,26 +311,16 @@ async fn add_up(
             is_late: candidate.is_late,
         };
         deltas.entry(slot).or_default().add(candidate.counted);
-        if candidate.is_late {
-            let place = (candidate.key.workspace_id, candidate.key.usage_date);
-            late.entry(place).or_default().records += 1;
-        }
     }
-    store::usage_deltas::insert(&mut *connection, &deltas).await?;
-    store::late_usage::add(connection, &late, app.clock.now()).await?;
-    Ok(())
+    deltas
 }
 
 /// A producer that makes the time of an event anew when it sends it again does so within this of midnight, or is not noticed.
 const NEAR_MIDNIGHT: time::Duration = time::Duration::HOUR;
 
-/// Notes ids that were counted on the neighbouring day, both near midnight: perhaps one event, never refused for it.
-async fn note_suspects(
-    app: &App,
-    connection: &mut PgConnection,
-    new: &[Candidate<'_>],
-) -> Result<(), Failure<IngestRejection>> {
-    let mut asked = Vec::new();
+/// Records near midnight, each with the key that its id has on the neighbouring day.
+pub fn near_midnight(new: &[Candidate<'_>]) -> Vec<(Key, Key)> {
+    let mut near = Vec::new();
     for of_day in new.chunk_by(|one, next| one.key.usage_date == next.key.usage_date) {
         let Some(day) = of_day.first().map(|first| first.key.usage_date) else { continue };
         let (early, late) = (day.start() + NEAR_MIDNIGHT, day.end() - NEAR_MIDNIGHT);
@@ -318,9 +330,19 @@ async fn note_suspects(
                 time if time >= late => day.plus_days(1),
                 _ => continue,
             };
-            asked.push((candidate.key, Key { usage_date: other, ..candidate.key }));
+            near.push((candidate.key, Key { usage_date: other, ..candidate.key }));
         }
     }
+    near
+}
+
+/// Notes ids that were counted on the neighbouring day, both near midnight: perhaps one event, never refused for it.
+async fn note_suspects(
+    app: &App,
+    connection: &mut PgConnection,
+    new: &[Candidate<'_>],
+) -> Result<(), Failure<IngestRejection>> {
+    let asked = near_midnight(new);
     if asked.is_empty() {
         return Ok(());
     }

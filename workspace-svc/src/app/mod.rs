@@ -10,10 +10,12 @@ pub mod drop_partitions;
 pub mod fold_usage;
 pub mod forget_usage;
 pub mod import_day;
+mod ingest_known;
 pub mod ingest_together;
 pub mod ingest_usage;
 pub mod judge_standing;
 mod kept;
+mod known_intakes;
 pub mod lock_workspace;
 pub mod manage_members;
 pub mod query_usage;
@@ -61,6 +63,7 @@ pub struct App {
     queue: Arc<ingest_together::Queue>,
     habit: Arc<ingest_usage::Habit>,
     sources: Arc<sources::Sources>,
+    intakes: Arc<known_intakes::KnownIntakes>,
 }
 
 impl App {
@@ -78,6 +81,7 @@ impl App {
             queue: Arc::default(),
             habit: Arc::default(),
             sources: Arc::default(),
+            intakes: Arc::default(),
         }
     }
 

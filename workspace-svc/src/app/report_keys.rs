@@ -1,6 +1,7 @@
 //! Takes keys in: each counts once, however often and in whatever order it is seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
@@ -75,7 +76,13 @@ pub async fn report_keys(
         let mut candidates = Vec::with_capacity(parsed.len());
         for (index, parsed) in parsed.iter().enumerate() {
             let admitted = match parsed {
-                Ok(key) => candidate(index, key, intakes.get(&key.workspace_id), (&meters, &sellables), now),
+                Ok(key) => candidate(
+                    index,
+                    key,
+                    intakes.get(&key.workspace_id).map(Arc::as_ref),
+                    (&meters, &sellables),
+                    now,
+                ),
                 Err(refusal) => Err(refusal.clone()),
             };
             match admitted {

@@ -1,6 +1,7 @@
 //! Takes hourly points in: of each place the highest revision holds, whatever the order of arrival (DEC-8).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use chassis::civil::UsageDate;
 use chassis::failure::Failure;
@@ -83,7 +84,7 @@ async fn admit_all(
     let mut candidates = Vec::with_capacity(parsed.len());
     for (index, parsed) in parsed.iter().enumerate() {
         let admitted = parsed.as_ref().map_err(Clone::clone).and_then(|point| {
-            let intake = intakes.get(&point.workspace_id);
+            let intake = intakes.get(&point.workspace_id).map(Arc::as_ref);
             let meter = admit(point.hour_time, &point.meter, &point.dimension, intake, &meters, now)?;
             check_point(point.retention_days, meter)?;
             if let Some(intake) = intake {

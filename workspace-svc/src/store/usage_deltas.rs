@@ -7,6 +7,7 @@ use chassis::civil::UsageDate;
 use chassis::id::WorkspaceId;
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 /// The class of the lock of whoever folds.
 const FOLD: i32 = 0xf01d;
@@ -48,6 +49,47 @@ impl Delta {
     }
 }
 
+/// What is added to hours, column by column.
+#[derive(Debug, Default)]
+pub struct DeltaColumns {
+    /// Whose.
+    pub workspace_ids: Vec<Uuid>,
+    /// On which days.
+    pub usage_dates: Vec<time::Date>,
+    /// What is measured.
+    pub meter_ids: Vec<i16>,
+    /// Of what; empty where the meter has no dimension.
+    pub dimensions: Vec<String>,
+    /// From 0 to 23.
+    pub hours: Vec<i16>,
+    /// After the day was closed.
+    pub late: Vec<bool>,
+    /// What is added to the sums.
+    pub sums: Vec<Decimal>,
+    /// The largest quantities.
+    pub maxima: Vec<i64>,
+    /// What is added to the counts.
+    pub record_counts: Vec<i64>,
+}
+
+/// The columns of what is added.
+pub fn columns<S: BuildHasher>(deltas: &HashMap<Slot<'_>, Delta, S>) -> sqlx::Result<DeltaColumns> {
+    let mut columns = DeltaColumns::default();
+    for (slot, delta) in deltas {
+        let sum = Decimal::try_from_i128_with_scale(delta.sum, 0);
+        columns.workspace_ids.push(slot.workspace_id.uuid());
+        columns.usage_dates.push(slot.usage_date.date());
+        columns.meter_ids.push(slot.meter_id);
+        columns.dimensions.push(slot.dimension.to_owned());
+        columns.hours.push(slot.hour);
+        columns.late.push(slot.is_late);
+        columns.sums.push(sum.map_err(|error| sqlx::Error::Encode(error.into()))?);
+        columns.maxima.push(delta.max);
+        columns.record_counts.push(delta.record_count);
+    }
+    Ok(columns)
+}
+
 /// Adds to the hours.
 pub async fn insert<S: BuildHasher>(
     connection: &mut PgConnection,
@@ -56,30 +98,20 @@ pub async fn insert<S: BuildHasher>(
     if deltas.is_empty() {
         return Ok(());
     }
-    let ids: Vec<_> = deltas.keys().map(|slot| slot.workspace_id.uuid()).collect();
-    let days: Vec<_> = deltas.keys().map(|slot| slot.usage_date.date()).collect();
-    let meters: Vec<_> = deltas.keys().map(|slot| slot.meter_id).collect();
-    let dimensions: Vec<_> = deltas.keys().map(|slot| slot.dimension.to_owned()).collect();
-    let hours: Vec<_> = deltas.keys().map(|slot| slot.hour).collect();
-    let late: Vec<_> = deltas.keys().map(|slot| slot.is_late).collect();
-    let sums: Result<Vec<_>, _> =
-        deltas.values().map(|delta| Decimal::try_from_i128_with_scale(delta.sum, 0)).collect();
-    let sums = sums.map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let maxima: Vec<_> = deltas.values().map(|delta| delta.max).collect();
-    let counts: Vec<_> = deltas.values().map(|delta| delta.record_count).collect();
+    let columns = columns(deltas)?;
     sqlx::query!(
         "insert into workspace.usage_deltas (workspace_id, usage_date, meter_id, dimension, hour, is_late, sum, max, record_count) \
          select d.* from unnest($1::uuid[], $2::date[], $3::smallint[], $4::text[], $5::smallint[], $6::boolean[], \
            $7::numeric[], $8::bigint[], $9::bigint[]) as d",
-        &ids,
-        &days,
-        &meters,
-        &dimensions,
-        &hours,
-        &late,
-        &sums,
-        &maxima,
-        &counts,
+        &columns.workspace_ids,
+        &columns.usage_dates,
+        &columns.meter_ids,
+        &columns.dimensions,
+        &columns.hours,
+        &columns.late,
+        &columns.sums,
+        &columns.maxima,
+        &columns.record_counts,
     )
     .execute(connection)
     .await

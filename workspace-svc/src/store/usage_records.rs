@@ -1,6 +1,6 @@
-//! `workspace.usage_records`: written by COPY, in its binary format.
+//! `workspace.usage_records`: written by COPY, in its binary format, or few at a time by one statement with everything that belongs to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chassis::civil::UsageDate;
 use chassis::failure::broken_constraint;
@@ -8,6 +8,8 @@ use chassis::id::WorkspaceId;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+use super::usage_deltas::DeltaColumns;
 
 /// What makes a record the same record. Ordered as the partitions and their indexes are: whoever writes in this order never waits in a circle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,12 +136,88 @@ pub async fn copy_new<'a>(
     match copy.finish().await {
         Ok(copied) if usize::try_from(copied) == Ok(count) => Ok(Copied::All),
         Ok(copied) => Err(sqlx::Error::Protocol(format!("{copied} of {count} records were written"))),
-        // Each partition has the key under its own name.
-        Err(error) if broken_constraint(&error).is_some_and(|name| name.ends_with("_pkey")) => {
-            Ok(Copied::SomeWereThere)
-        }
+        Err(error) if is_known(&error) => Ok(Copied::SomeWereThere),
         Err(error) => Err(error),
     }
+}
+
+/// What came of a statement that takes records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// All are there now, and committed.
+    All,
+    /// Some were there: nothing was written.
+    SomeWereThere,
+    /// The day of one is closed: nothing was written.
+    DayClosed,
+    /// What decides whether usage of a workspace is taken is not what it was: nothing was written.
+    WorkspaceChanged,
+}
+
+/// What the records of a statement were judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct JudgedBy<'a> {
+    /// Their days, which must be open.
+    pub days: &'a BTreeSet<UsageDate>,
+    /// Their workspaces.
+    pub workspace_ids: &'a [Uuid],
+    /// The fingerprints of what was known of these.
+    pub fingerprints: &'a [Uuid],
+}
+
+/// Writes records of open days, none of which is there, and what they add to their hours, in a transaction of its own.
+pub async fn take(
+    connection: &mut PgConnection,
+    judged_by: JudgedBy<'_>,
+    records: &[NewRecord<'_>],
+    hours: &DeltaColumns,
+) -> sqlx::Result<Taken> {
+    let days: Vec<_> = judged_by.days.iter().map(|day| day.date()).collect();
+    let event_ids: Vec<_> = records.iter().map(|record| record.key.event_id).collect();
+    let workspace_ids: Vec<_> = records.iter().map(|record| record.key.workspace_id.uuid()).collect();
+    let usage_dates: Vec<_> = records.iter().map(|record| record.key.usage_date.date()).collect();
+    let event_times: Vec<_> = records.iter().map(|record| record.event_time).collect();
+    let quantities: Vec<_> = records.iter().map(|record| record.quantity).collect();
+    let fingerprints: Vec<_> = records.iter().map(|record| record.fingerprint).collect();
+    let meter_ids: Vec<_> = records.iter().map(|record| record.meter_id).collect();
+    let dimensions: Vec<_> = records.iter().map(|record| record.dimension.to_owned()).collect();
+    let taken = sqlx::query_scalar!(
+        r#"select workspace.take_records($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) as "taken!""#,
+        &days,
+        judged_by.workspace_ids,
+        judged_by.fingerprints,
+        &event_ids,
+        &workspace_ids,
+        &usage_dates,
+        &event_times,
+        &quantities,
+        &fingerprints,
+        &meter_ids,
+        &dimensions,
+        &hours.workspace_ids,
+        &hours.usage_dates,
+        &hours.meter_ids,
+        &hours.dimensions,
+        &hours.hours,
+        &hours.sums,
+        &hours.maxima,
+        &hours.record_counts,
+    )
+    .fetch_one(connection)
+    .await;
+    match taken.as_deref() {
+        Ok("TAKEN") => Ok(Taken::All),
+        Ok("DAY_CLOSED") => Ok(Taken::DayClosed),
+        Ok("WORKSPACE_CHANGED") => Ok(Taken::WorkspaceChanged),
+        Ok(other) => Err(sqlx::Error::Protocol(format!("records were {other}"))),
+        Err(error) if is_known(error) => Ok(Taken::SomeWereThere),
+        Err(_) => Err(taken.err().unwrap_or(sqlx::Error::RowNotFound)),
+    }
+}
+
+/// A record was there. Each partition has the key under its own name.
+fn is_known(error: &sqlx::Error) -> bool {
+    broken_constraint(error).is_some_and(|name| name.starts_with("usage_records_") && name.ends_with("_pkey"))
 }
 
 /// What is there, in the order of the keys.

@@ -1,6 +1,7 @@
 //! `workspace.workspaces`
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use chassis::civil::UsageDate;
 use chassis::failure::Corrupt;
@@ -143,7 +144,16 @@ pub async fn list(
 }
 
 /// What decides whether usage is taken, by workspace.
-pub type Intakes = HashMap<WorkspaceId, Intake, foldhash::fast::RandomState>;
+pub type Intakes = HashMap<WorkspaceId, Arc<Intake>, foldhash::fast::RandomState>;
+
+/// What decides whether usage of a workspace is taken, as it is at a moment.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// What decides.
+    pub intake: Arc<Intake>,
+    /// Another one as soon as anything of it is.
+    pub fingerprint: Uuid,
+}
 
 /// What decides whether usage of each of these is taken; one that is not there is not in the answer.
 pub async fn intakes(connection: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Intakes> {
@@ -158,7 +168,8 @@ pub async fn hold_intakes(
     ids: &[Uuid],
 ) -> sqlx::Result<(HashSet<UsageDate>, Intakes)> {
     let dates: Vec<time::Date> = days.iter().map(|day| day.date()).collect();
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        IntakeRow,
         "select closed_date, workspace_id, site, created_at, commercial_from, cause, currency, period_from, period_until \
          from workspace.hold_intakes($1, $2)",
         &dates,
@@ -166,10 +177,29 @@ pub async fn hold_intakes(
     )
     .fetch_all(connection)
     .await?;
-    let mut closed = HashSet::new();
-    let mut intakes = Intakes::default();
+    let closed = days
+        .iter()
+        .filter(|day| rows.iter().any(|row| row.closed_date == Some(day.date())))
+        .copied()
+        .collect();
+    Ok((closed, read_intakes(rows)?))
+}
+
+struct IntakeRow {
+    closed_date: Option<time::Date>,
+    workspace_id: Option<Uuid>,
+    site: Option<String>,
+    created_at: Option<OffsetDateTime>,
+    commercial_from: Option<OffsetDateTime>,
+    cause: Option<String>,
+    currency: Option<String>,
+    period_from: Option<OffsetDateTime>,
+    period_until: Option<OffsetDateTime>,
+}
+
+fn read_intakes(rows: Vec<IntakeRow>) -> sqlx::Result<Intakes> {
+    let mut intakes: HashMap<WorkspaceId, Intake, foldhash::fast::RandomState> = HashMap::default();
     for row in rows {
-        closed.extend(days.iter().filter(|day| Some(day.date()) == row.closed_date));
         let Some(workspace_id) = row.workspace_id else { continue };
         let corrupt = |problem: &str| Corrupt::new("workspaces", workspace_id, problem);
         let site = row.site.and_then(|site| Site::from_word(&site).ok()).ok_or_else(|| corrupt("site"))?;
@@ -191,7 +221,24 @@ pub async fn hold_intakes(
             intake.payers.push((from, row.period_until, currency));
         }
     }
-    Ok((closed, intakes))
+    Ok(intakes.into_iter().map(|(id, intake)| (id, Arc::new(intake))).collect())
+}
+
+/// What decides whether usage of these is taken, and its fingerprints; one that is not there is not in the answer. The fingerprint may be of an earlier
+/// moment, never of a later one: what is taken by it is not compared with less than was seen.
+pub async fn list_states(connection: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<(Uuid, State)>> {
+    let fingerprints = sqlx::query!(
+        r#"select workspace_id as "workspace_id!", state as "state!" from workspace.intake_states($1)"#,
+        ids,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let intakes = intakes(connection, ids).await?;
+    let state = |id: Uuid, fingerprint: Uuid| {
+        let intake = intakes.get(&WorkspaceId::from_uuid(id))?;
+        Some((id, State { intake: Arc::clone(intake), fingerprint }))
+    };
+    Ok(fingerprints.into_iter().filter_map(|row| state(row.workspace_id, row.state)).collect())
 }
 
 /// Several, in no order; one that is not there is not in the answer.
