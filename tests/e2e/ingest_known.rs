@@ -68,7 +68,7 @@ async fn few_records_of_what_is_known_are_taken_by_one_statement() {
     };
     let other_item = own.record("other", 62, ("rum_event", "", "3000"));
     let near_midnight = views(&own, "near", 30, "1000");
-    assert!(long_way(other_item.clone()).await.is_err(), "nobody has said how the item is fed");
+    assert!(long_way(other_item.clone()).await.is_err(), "nobody has said how what this meter feeds is fed");
     assert!(long_way(near_midnight.clone()).await.is_err(), "the neighbouring day may have it");
     assert!(long_way(views(&own, "b", 121, "100")).await.is_err(), "it is there");
     execute(&mut admin, &format!("grant execute on {LONG_WAY} to tallystick_workspace_app")).await;
@@ -121,8 +121,14 @@ async fn what_has_changed_since_is_seen() {
         "update workspace.workspaces set commercial_from = commercial_from + interval '2 days'",
     )
     .await;
-    let trial = send(&world, vec![views(&own, "trial", 61, "9000000")]).await;
-    assert_eq!(told(&trial), (0, 0, 0, vec![(0, ErrorReason::TrialQuotaUsedUp)]));
+    let trial = async |name: &str| told(&send(&world, vec![views(&own, name, 61, "1500")]).await);
+    assert_eq!(trial("trial").await, (1, 0, 0, vec![]));
+    let used_up = (0, 0, 0, vec![(0, ErrorReason::TrialQuotaUsedUp)]);
+    assert_eq!(
+        trial("trial again").await,
+        used_up,
+        "2,000 page views a day, and each is counted against them"
+    );
     execute(
         &mut admin,
         "update workspace.workspaces set commercial_from = commercial_from - interval '2 days'",

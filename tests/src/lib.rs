@@ -48,6 +48,9 @@ pub struct Settled {
     pub day: UsageDate,
 }
 
+/// A story that begins in the last hours of a day begins at noon of the next.
+const LAST_HOURS_FROM: u8 = 22;
+
 impl World {
     /// Four services, and the prices of the project.
     pub async fn new() -> anyhow::Result<Self> {
@@ -83,6 +86,11 @@ impl World {
         workers_paused: &'static [&'static str],
     ) -> anyhow::Result<Self> {
         let (stack, clients) = start(&scratch, mail.clone(), workers_paused).await?;
+        // Whoever registers in the last hour of a day begins to pay on the next: stories are told of customers who pay from the day on which they register.
+        let now = clients.now().await?;
+        if UsageDate::hour_of(now) >= LAST_HOURS_FROM {
+            clients.advance_to(UsageDate::of(now).end() + time::Duration::hours(12)).await?;
+        }
         Ok(Self { scratch, stack, clients, mails, mail, workers_paused })
     }
 

@@ -22,6 +22,24 @@ comment on function workspace.intake_states is 'A fingerprint of what decides wh
 revoke all on function workspace.intake_states from public;
 grant execute on function workspace.intake_states to tallystick_workspace_app;
 
+-- What decides, and its fingerprint, as one statement sees them. Asked for one after the other, a fingerprint could stay with what came a moment later, and match again
+-- when that was taken back.
+create function workspace.list_intakes(workspace_ids uuid[]) returns table (state uuid, workspace_id uuid, site text, created_at timestamptz,
+    commercial_from timestamptz, cause text, currency text, period_from timestamptz, period_until timestamptz)
+language sql stable as $$
+    select s.state, w.workspace_id, w.site, w.created_at, w.commercial_from, p.cause, p.currency, p.period_from, p.period_until
+    from workspace.intake_states(workspace_ids) s join workspace.workspaces w on w.workspace_id = s.workspace_id left join (
+        select c.workspace_id, c.cause, null as currency, c.closed_from as period_from, c.closed_until as period_until
+        from workspace.closures c where c.workspace_id = any (workspace_ids)
+        union all
+        select b.workspace_id, null, b.currency::text, b.effective_from, b.effective_until
+        from workspace.bindings b where b.workspace_id = any (workspace_ids)
+    ) as p on p.workspace_id = w.workspace_id
+$$;
+comment on function workspace.list_intakes is 'From when to when usage of workspaces is taken, and in which currency it is paid, with the fingerprint of all that';
+revoke all on function workspace.list_intakes from public;
+grant execute on function workspace.list_intakes to tallystick_workspace_app;
+
 -- Each statement of the function sees what was committed before it: whoever held a fence alone has closed its day by then. Everything is named in full, and
 -- no search path is set, as in `workspace.hold_intakes`. The records come in the order of their keys, so that two batches never wait for each other; one that is
 -- there breaks the key of its partition, and nothing is written.

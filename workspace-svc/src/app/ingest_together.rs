@@ -349,8 +349,12 @@ mod tests {
     async fn a_writer_gathers_what_is_ready_and_no_more_than_is_worth_it() {
         let queue = Arc::new(Queue::default());
         assert!(queue.lines().put("one", waiting(1)));
-        gather(&queue).await;
-        assert_eq!(queue.lines().records, 1, "alone");
+        let polled = async |gathering: &mut std::pin::Pin<&mut dyn Future<Output = ()>>| {
+            std::future::poll_fn(|context| std::task::Poll::Ready(gathering.as_mut().poll(context))).await
+        };
+        let mut alone: std::pin::Pin<&mut dyn Future<Output = ()>> = pin!(gather(&queue));
+        assert!(polled(&mut alone).await.is_pending(), "the others have one turn");
+        assert!(polled(&mut alone).await.is_ready(), "and no other when nobody came");
         // Each comes after the one before, on a turn of its own.
         let later = |turn: usize| {
             let queue = Arc::clone(&queue);
@@ -368,9 +372,8 @@ mod tests {
             task.await.expect("it puts");
         }
         assert!(queue.lines().put("one", waiting(GATHER_RECORDS)));
-        let mut gathering = pin!(gather(&queue));
-        let now = std::future::poll_fn(|context| std::task::Poll::Ready(gathering.as_mut().poll(context)));
-        assert!(now.await.is_ready(), "much is not made to wait");
+        let mut much: std::pin::Pin<&mut dyn Future<Output = ()>> = pin!(gather(&queue));
+        assert!(polled(&mut much).await.is_ready(), "much is not made to wait");
     }
 
     #[test]

@@ -224,21 +224,33 @@ fn read_intakes(rows: Vec<IntakeRow>) -> sqlx::Result<Intakes> {
     Ok(intakes.into_iter().map(|(id, intake)| (id, Arc::new(intake))).collect())
 }
 
-/// What decides whether usage of these is taken, and its fingerprints; one that is not there is not in the answer. The fingerprint may be of an earlier
-/// moment, never of a later one: what is taken by it is not compared with less than was seen.
+/// What decides whether usage of these is taken, and its fingerprints, both of one moment; one that is not there is not in the answer.
 pub async fn list_states(connection: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<(Uuid, State)>> {
-    let fingerprints = sqlx::query!(
-        r#"select workspace_id as "workspace_id!", state as "state!" from workspace.intake_states($1)"#,
+    let rows = sqlx::query!(
+        r#"select state as "state!", workspace_id as "workspace_id!", site, created_at, commercial_from, cause, currency, period_from,
+             period_until from workspace.list_intakes($1)"#,
         ids,
     )
-    .fetch_all(&mut *connection)
+    .fetch_all(connection)
     .await?;
-    let intakes = intakes(connection, ids).await?;
-    let state = |id: Uuid, fingerprint: Uuid| {
+    let fingerprints: HashMap<Uuid, Uuid> = rows.iter().map(|row| (row.workspace_id, row.state)).collect();
+    let of_intakes = rows.into_iter().map(|row| IntakeRow {
+        closed_date: None,
+        workspace_id: Some(row.workspace_id),
+        site: row.site,
+        created_at: row.created_at,
+        commercial_from: row.commercial_from,
+        cause: row.cause,
+        currency: row.currency,
+        period_from: row.period_from,
+        period_until: row.period_until,
+    });
+    let intakes = read_intakes(of_intakes.collect())?;
+    let state = |(id, fingerprint)| {
         let intake = intakes.get(&WorkspaceId::from_uuid(id))?;
         Some((id, State { intake: Arc::clone(intake), fingerprint }))
     };
-    Ok(fingerprints.into_iter().filter_map(|row| state(row.workspace_id, row.state)).collect())
+    Ok(fingerprints.into_iter().filter_map(state).collect())
 }
 
 /// Several, in no order; one that is not there is not in the answer.
